@@ -1,0 +1,248 @@
+//! The one error type.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::text::printable;
+
+/// What went wrong, on which path or port, and what to do about it.
+///
+/// The text is one line: what happened, the errno's name where a system call failed, and after a semicolon what
+/// to do. Nothing was confined when an error is returned, unless the text says so; `no_new_privs`, which takes no
+/// right away but those of set-user-ID programs, may have been set.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    hint: String,
+    errno: Option<i32>,
+    path: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What is required cannot be enforced here.
+    Unsupported,
+    /// A path does not exist.
+    MissingPath,
+    /// A path cannot be used as the rule asks.
+    Path,
+    /// The policy contradicts itself or makes no sense.
+    Invalid,
+    /// Sixteen layers are there already.
+    Layers,
+    /// Other threads run, which this kernel cannot confine along.
+    Threads,
+    /// A program is not there.
+    #[cfg_attr(not(feature = "program"), allow(dead_code, reason = "made by the closure of a program alone"))]
+    ProgramMissing,
+    /// A program is there and cannot be run.
+    #[cfg_attr(not(feature = "program"), allow(dead_code, reason = "made by the closure of a program alone"))]
+    ProgramUnusable,
+    /// A system call failed for another reason.
+    System,
+}
+
+/// Shorthand for results with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn new(kind: Kind, message: String, hint: impl Into<String>) -> Error {
+        Error(Box::new(Inner { kind, message, hint: hint.into(), errno: None, path: None }))
+    }
+
+    pub(crate) fn invalid(message: String, hint: impl Into<String>) -> Error {
+        Error::new(Kind::Invalid, message, hint)
+    }
+
+    /// An error about `path`, which begins the message.
+    pub(crate) fn on_path(
+        kind: Kind,
+        path: &Path,
+        message: impl fmt::Display,
+        hint: impl Into<String>,
+    ) -> Error {
+        let mut error = Error::new(kind, format!("{}: {message}", printable(path)), hint);
+        error.0.path = Some(path.to_owned());
+        error
+    }
+
+    pub(crate) fn with_errno(mut self, errno: i32) -> Error {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// What is required cannot be enforced here: the kernel is too old, or Landlock is not built in, turned off,
+    /// refused by a seccomp filter, or this is not Linux.
+    pub fn is_unsupported(&self) -> bool {
+        self.0.kind == Kind::Unsupported
+    }
+
+    /// A path that a rule names does not exist. [`Rule::optional`](crate::Rule::optional) makes that no error.
+    pub fn is_missing_path(&self) -> bool {
+        self.0.kind == Kind::MissingPath
+    }
+
+    /// The policy contradicts itself or a word in it is unknown, on every kernel.
+    pub fn is_invalid(&self) -> bool {
+        self.0.kind == Kind::Invalid
+    }
+
+    /// Sixteen layers are stacked on this thread already; the kernel takes no more.
+    pub fn is_too_many_layers(&self) -> bool {
+        self.0.kind == Kind::Layers
+    }
+
+    /// The process has other threads, and this kernel (below ABI 8) cannot confine them along.
+    pub fn is_several_threads(&self) -> bool {
+        self.0.kind == Kind::Threads
+    }
+
+    /// The program that was named is not there.
+    pub fn is_program_missing(&self) -> bool {
+        self.0.kind == Kind::ProgramMissing
+    }
+
+    /// The program that was named is there, and cannot be run: a directory, not executable, or broken.
+    pub fn is_program_unusable(&self) -> bool {
+        self.0.kind == Kind::ProgramUnusable
+    }
+
+    /// The path that the error is about.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The error number of the system call that failed.
+    pub fn errno(&self) -> Option<i32> {
+        self.0.errno
+    }
+
+    /// What happened, without what to do about it.
+    pub fn message(&self) -> impl fmt::Display + '_ {
+        Message(self)
+    }
+
+    /// What to do about it, for a programmer; may be empty.
+    pub fn hint(&self) -> &str {
+        &self.0.hint
+    }
+}
+
+struct Message<'a>(&'a Error);
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.0.message)?;
+        match self.0.0.errno {
+            Some(errno) => write!(f, " ({})", errno_name(errno)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.message().fmt(f)?;
+        match self.hint() {
+            "" => Ok(()),
+            hint => write!(f, "; {hint}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    /// As the text, quoted: what `main` shows that returns this error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error.0.kind {
+            Kind::Unsupported => io::ErrorKind::Unsupported,
+            Kind::MissingPath | Kind::ProgramMissing => io::ErrorKind::NotFound,
+            Kind::Invalid => io::ErrorKind::InvalidInput,
+            _ => {
+                error.errno().map_or(io::ErrorKind::Other, |errno| io::Error::from_raw_os_error(errno).kind())
+            }
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// The path and the OS error of an [`io::Error`], as an error on that path.
+pub(crate) fn io_on_path(path: &Path, doing: &str, error: &io::Error) -> Error {
+    let made = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::on_path(Kind::MissingPath, path, "does not exist", "a rule may be made .optional()")
+        }
+        io::ErrorKind::PermissionDenied => {
+            let hint =
+                "ordinary permissions refuse this, or an outer sandbox; Landlock has not been asked yet";
+            Error::on_path(Kind::Path, path, format_args!("cannot be {doing}"), hint)
+        }
+        _ => Error::on_path(Kind::Path, path, format_args!("cannot be {doing}"), ""),
+    };
+    match error.raw_os_error() {
+        Some(errno) => made.with_errno(errno),
+        None => made,
+    }
+}
+
+/// The name of an error number, as `EACCES`; else the system's text.
+pub(crate) fn errno_name(errno: i32) -> String {
+    const NAMES: [(i32, &str); 24] = [
+        (libc::E2BIG, "E2BIG"),
+        (libc::EACCES, "EACCES"),
+        (libc::EAGAIN, "EAGAIN"),
+        (libc::EBADF, "EBADF"),
+        (libc::EBUSY, "EBUSY"),
+        (libc::EFAULT, "EFAULT"),
+        (libc::EINTR, "EINTR"),
+        (libc::EINVAL, "EINVAL"),
+        (libc::EIO, "EIO"),
+        (libc::EISDIR, "EISDIR"),
+        (libc::ELOOP, "ELOOP"),
+        (libc::EMFILE, "EMFILE"),
+        (libc::ENAMETOOLONG, "ENAMETOOLONG"),
+        (libc::ENFILE, "ENFILE"),
+        (libc::ENODEV, "ENODEV"),
+        (libc::ENOENT, "ENOENT"),
+        (libc::ENOEXEC, "ENOEXEC"),
+        (libc::ENOMEM, "ENOMEM"),
+        (libc::ENOSYS, "ENOSYS"),
+        (libc::ENOTDIR, "ENOTDIR"),
+        (libc::ENXIO, "ENXIO"),
+        (libc::EPERM, "EPERM"),
+        (libc::EROFS, "EROFS"),
+        (libc::ETXTBSY, "ETXTBSY"),
+    ];
+    match NAMES.iter().find(|(n, _)| *n == errno) {
+        Some((_, name)) => (*name).to_owned(),
+        None if errno == linux_only::EBADFD => "EBADFD".to_owned(),
+        None if errno == linux_only::EOPNOTSUPP => "EOPNOTSUPP".to_owned(),
+        None => io::Error::from_raw_os_error(errno).to_string(),
+    }
+}
+
+/// Numbers that libc does not have everywhere; 0 is no error's.
+mod linux_only {
+    #[cfg(target_os = "linux")]
+    pub(super) use libc::{EBADFD, EOPNOTSUPP};
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const EBADFD: i32 = 0;
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const EOPNOTSUPP: i32 = 0;
+}
+
+/// A word as it is quoted in an error.
+pub(crate) fn quoted(word: &(impl AsRef<OsStr> + ?Sized)) -> String {
+    format!("\"{}\"", printable(word))
+}

@@ -1,0 +1,53 @@
+//! Confine a Linux program to exactly the files, ports and sockets it needs, with the kernel's Landlock: no root, no
+//! daemon, no containers.
+//!
+//! ```no_run
+//! use palisade::Policy;
+//!
+//! fn main() -> palisade::Result<()> {
+//!     Policy::new().ro("/etc/os-release").enforce()?; // the whole process, all threads, or an error
+//!     assert!(std::fs::read("/etc/os-release").is_ok());
+//!     assert!(std::fs::read("/etc/passwd").is_err()); // EACCES
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A [`Policy`] says what is allowed, and is plain data. [`Policy::plan`] turns it into what one [`Kernel`] is told
+//! and says what is lost there. [`Policy::enforce`] carries that out, and the [`Report`] says what holds.
+//!
+//! What Landlock does not restrict is in the project's SECURITY.md: read it before relying on anything.
+//!
+//! Off Linux everything compiles, and enforcing is an error ([`Error::is_unsupported`]) or, as a best effort, reports
+//! that nothing is enforced.
+
+mod child;
+#[cfg(target_os = "linux")]
+mod enforce;
+#[cfg(not(target_os = "linux"))]
+#[path = "enforce_nothing.rs"]
+mod enforce;
+mod error;
+mod kernel;
+mod plan;
+mod policy;
+mod preset;
+mod report;
+mod rights;
+mod rule;
+mod sys;
+mod text;
+mod uapi;
+
+pub use child::CommandExt;
+pub use error::{Error, Result};
+pub use kernel::{Kernel, Unavailable};
+pub use plan::{Lost, Plan};
+pub use policy::{BestEffort, Policy};
+pub use preset::Preset;
+pub use report::{Covers, Outcome, Report};
+pub use rights::{Abi, Rights};
+#[cfg(unix)]
+pub use rule::fd;
+pub use rule::{Paths, Ports, Rule, path, ro, rw, rwx, rx};
+pub use text::{Printable, printable};
+pub use uapi::Log;

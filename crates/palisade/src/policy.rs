@@ -1,0 +1,261 @@
+//! A policy: what is allowed. Plain data, on any system.
+
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::plan::Plan;
+use crate::preset::Preset;
+use crate::report::{Outcome, Report};
+use crate::rights::{Abi, Rights};
+use crate::rule::{Paths, Ports, Rule, ro, rw, rwx, rx};
+use crate::uapi::Log;
+
+/// What a program may do; all else that Landlock can restrict is refused.
+///
+/// A policy is built up from grants, in any order, and then enforced, once and for good, on the process or thread
+/// that calls, or on a child ([`CommandExt`](crate::CommandExt)):
+///
+/// ```no_run
+/// use palisade::{Abi, Policy, Preset, rw};
+/// let outcome = Policy::for_abi(Abi::V5)
+///     .rx(["/usr", "/bin"])
+///     .rule(rw("/tmp").optional())
+///     .bind_tcp(8080)
+///     .preset(Preset::Dns)
+///     .best_effort()
+///     .enforce()?;
+/// for lost in outcome.lost() {
+///     eprintln!("not enforced: {lost}");
+/// }
+/// # Ok::<(), palisade::Error>(())
+/// ```
+///
+/// # What is required
+///
+/// A kernel may not be able to restrict all that a policy handles. What has to hold is said once, and where it
+/// cannot, [`Policy::enforce`] is an error and nothing is confined; what else is lost is in the [`Report`].
+///
+/// | | handles | requires |
+/// |---|---|---|
+/// | [`Policy::new`] | all that this library knows | `fs` and `tcp`: Linux 6.7 or newer |
+/// | [`Policy::for_abi`] | what that ABI has | all of it |
+/// | [`Policy::require`] | | the categories or rights named, instead |
+/// | [`Policy::strict`] | | everything handled |
+/// | [`Policy::best_effort`] | | nothing |
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "a policy does nothing until it is enforced"]
+pub struct Policy {
+    pub(crate) abi: Option<Abi>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) ports: Vec<(Rights, Ports)>,
+    pub(crate) presets: Vec<Preset>,
+    pub(crate) unrestricted: Rights,
+    pub(crate) require: Option<Rights>,
+    pub(crate) strict: bool,
+    pub(crate) best_effort: bool,
+    pub(crate) quiet: Rights,
+    pub(crate) log: Log,
+}
+
+impl Policy {
+    /// Allows nothing, handles everything this library knows, and requires `fs` and `tcp`.
+    ///
+    /// After an upgrade of this library or of the kernel more may be refused than before;
+    /// [`Policy::for_abi`] excludes that.
+    pub fn new() -> Policy {
+        Policy::default()
+    }
+
+    /// Allows nothing, handles what this ABI has, and requires all of it: no surprise on upgrade.
+    pub fn for_abi(abi: Abi) -> Policy {
+        Policy { abi: Some(abi), ..Policy::default() }
+    }
+
+    /// Handles only what this ABI has, and leaves what is required as it is: after [`Policy::require`] and its
+    /// like, the same as [`Policy::for_abi`].
+    pub fn abi(mut self, abi: Abi) -> Policy {
+        self.abi = Some(abi);
+        self
+    }
+
+    /// Allows to read files and list directories below each path.
+    pub fn ro(self, paths: impl Paths) -> Policy {
+        self.rule(ro(paths))
+    }
+
+    /// Allows to read and execute below each path.
+    pub fn rx(self, paths: impl Paths) -> Policy {
+        self.rule(rx(paths))
+    }
+
+    /// Allows to read, write, create, remove and rename below each path; no device nodes.
+    pub fn rw(self, paths: impl Paths) -> Policy {
+        self.rule(rw(paths))
+    }
+
+    /// Allows all of [`Policy::rw`], and to execute.
+    pub fn rwx(self, paths: impl Paths) -> Policy {
+        self.rule(rwx(paths))
+    }
+
+    /// Adds a rule. Rights on one path add up.
+    pub fn rule(mut self, rule: Rule) -> Policy {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Allows to connect TCP sockets to a port, a range (`8000..=8010`) or [`Ports::ANY`], at any address.
+    pub fn connect_tcp(self, ports: impl Into<Ports>) -> Policy {
+        self.port(Rights::CONNECT_TCP, ports)
+    }
+
+    /// Allows to bind TCP sockets to a port; 0 lets the kernel choose one.
+    pub fn bind_tcp(self, ports: impl Into<Ports>) -> Policy {
+        self.port(Rights::BIND_TCP, ports)
+    }
+
+    /// Allows to connect UDP sockets to a port and to send to it. It brings `bind_udp` for port 0, which the kernel
+    /// asks for when a socket that is not bound sends or connects. ABI 10 (Linux 7.2).
+    pub fn connect_udp(self, ports: impl Into<Ports>) -> Policy {
+        self.port(Rights::CONNECT_SEND_UDP, ports).port(Rights::BIND_UDP, 0)
+    }
+
+    /// Allows to bind UDP sockets to a port. ABI 10 (Linux 7.2).
+    pub fn bind_udp(self, ports: impl Into<Ports>) -> Policy {
+        self.port(Rights::BIND_UDP, ports)
+    }
+
+    fn port(mut self, right: Rights, ports: impl Into<Ports>) -> Policy {
+        self.ports.push((right, ports.into()));
+        self
+    }
+
+    /// Allows to connect and send to the UNIX sockets at or below each path. ABI 9 (Linux 7.1).
+    pub fn unix(self, paths: impl Paths) -> Policy {
+        self.rule(crate::rule::path(paths).rights(Rights::RESOLVE_UNIX))
+    }
+
+    /// Adds what a preset allows.
+    pub fn preset(mut self, preset: Preset) -> Policy {
+        self.presets.push(preset);
+        self
+    }
+
+    /// Leaves these categories or rights alone: they are not restricted.
+    ///
+    /// ```
+    /// use palisade::{Policy, Rights};
+    /// let policy = Policy::new().unrestricted(Rights::NET);
+    /// ```
+    pub fn unrestricted(mut self, rights: impl IntoIterator<Item = Rights>) -> Policy {
+        self.unrestricted |= rights.into_iter().collect();
+        self
+    }
+
+    /// Requires these categories or rights, and no others: where one cannot be restricted, enforcing is an error.
+    /// Several calls add up.
+    ///
+    /// ```
+    /// use palisade::{Policy, Rights};
+    /// let policy = Policy::new().require([Rights::FS, Rights::SIGNAL]);
+    /// ```
+    pub fn require(mut self, rights: impl IntoIterator<Item = Rights>) -> Policy {
+        let rights: Rights = rights.into_iter().collect();
+        self.require = Some(self.require.unwrap_or_default() | rights);
+        self
+    }
+
+    /// Requires everything that the policy handles.
+    pub fn strict(mut self) -> Policy {
+        self.strict = true;
+        self
+    }
+
+    /// Requires nothing: enforces what the kernel can, and succeeds even where that is nothing at all. Look at the
+    /// [`Outcome`].
+    pub fn best_effort(mut self) -> BestEffort {
+        self.best_effort = true;
+        BestEffort(self)
+    }
+
+    /// Keeps refusals of these rights out of the kernel's audit log: of file and port rights where a rule is
+    /// [`Rule::quiet`], of scopes everywhere. ABI 10 (Linux 7.2).
+    pub fn quiet(mut self, rights: impl IntoIterator<Item = Rights>) -> Policy {
+        self.quiet |= rights.into_iter().collect();
+        self
+    }
+
+    /// Sets what the kernel's audit log gets. ABI 7 (Linux 6.15).
+    pub fn log(mut self, log: Log) -> Policy {
+        self.log |= log;
+        self
+    }
+
+    /// What `kernel` would be told, what would be lost there, and why. No system call is made: any kernel can be
+    /// asked about.
+    ///
+    /// # Errors
+    ///
+    /// What is required cannot be restricted there, or the policy contradicts itself.
+    pub fn plan(&self, kernel: &Kernel) -> Result<Plan> {
+        Plan::new(self, kernel)
+    }
+
+    /// Confines the whole process: all its threads, now and for good, and everything it starts from here on.
+    ///
+    /// On ABI 8 (Linux 7.0) and newer the kernel does that in one step. Before that the process must have one
+    /// thread; enforce before starting others, or see [`Policy::enforce_thread`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::plan`]; and a path that cannot be opened, several threads on a kernel below ABI 8, the 17th
+    /// layer, a seccomp filter that refuses. Then nothing is confined.
+    pub fn enforce(&self) -> Result<Report> {
+        self.plan(&Kernel::probe())?.enforce()
+    }
+
+    /// Confines the calling thread alone, and the threads and processes it starts from here on.
+    ///
+    /// Other threads of the process stay free, and share its memory: code that breaks out of this thread into
+    /// another is not confined. It keeps honest code from mistakes, not a hostile one in.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::enforce`], but for the number of threads.
+    pub fn enforce_thread(&self) -> Result<Report> {
+        self.plan(&Kernel::probe())?.enforce_thread()
+    }
+}
+
+impl AsRef<Policy> for Policy {
+    fn as_ref(&self) -> &Policy {
+        self
+    }
+}
+
+/// A policy that requires nothing: what came of it has to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a policy does nothing until it is enforced"]
+pub struct BestEffort(Policy);
+
+impl BestEffort {
+    /// As [`Policy::plan`].
+    pub fn plan(&self, kernel: &Kernel) -> Result<Plan> {
+        self.0.plan(kernel)
+    }
+
+    /// As [`Policy::enforce`], but that the kernel lacks something is no error.
+    pub fn enforce(&self) -> Result<Outcome> {
+        self.0.enforce().map(Outcome)
+    }
+
+    /// As [`Policy::enforce_thread`], but that the kernel lacks something is no error.
+    pub fn enforce_thread(&self) -> Result<Outcome> {
+        self.0.enforce_thread().map(Outcome)
+    }
+}
+
+impl AsRef<Policy> for BestEffort {
+    fn as_ref(&self) -> &Policy {
+        &self.0
+    }
+}

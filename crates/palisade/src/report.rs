@@ -1,0 +1,280 @@
+//! What holds now, right by right.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use crate::plan::{Lost, Plan};
+use crate::printable;
+use crate::rights::Rights;
+
+/// What holds after a policy was enforced: as sentences ([`Display`](fmt::Display)), and right by right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub(crate) plan: Plan,
+    pub(crate) covers: Covers,
+    pub(crate) skipped: Vec<PathBuf>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Whom an enforcement covers; everything started later by who is covered is covered too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Covers {
+    /// Nobody: there was nothing that this kernel could enforce.
+    Nobody,
+    /// The calling thread alone.
+    Thread,
+    /// The whole process, which has one thread.
+    OnlyThread,
+    /// The whole process: the kernel confined all its threads at once (TSYNC, ABI 8).
+    AllThreads,
+}
+
+impl Report {
+    /// The plan that was carried out.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whom it covers.
+    pub fn covers(&self) -> Covers {
+        self.covers
+    }
+
+    /// Every right that the policy does not leave alone.
+    pub fn requested(&self) -> Rights {
+        self.plan.requested()
+    }
+
+    /// The rights that are refused but where a rule allows them.
+    pub fn enforced(&self) -> Rights {
+        self.plan.enforced()
+    }
+
+    /// The rights that were requested and are not enforced, each with the reason.
+    ///
+    /// ```
+    /// # use palisade::*;
+    /// # fn show(report: &Report) {
+    /// for lost in report.lost() {
+    ///     eprintln!("not enforced: {lost}"); // as "bind_tcp: needs ABI 4 (Linux 6.7)"
+    /// }
+    /// # }
+    /// ```
+    pub fn lost(&self) -> impl Iterator<Item = Lost> {
+        self.plan.lost()
+    }
+
+    /// Paths of [optional](crate::Rule::optional) rules that do not exist.
+    pub fn skipped(&self) -> impl Iterator<Item = &Path> {
+        self.skipped.iter().map(PathBuf::as_path)
+    }
+
+    /// What else a reader should know, as sentences.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.plan.notes().chain(self.notes.iter().map(String::as_str))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.covers {
+            Covers::Nobody => "Nothing is confined",
+            Covers::Thread => "This thread alone is confined",
+            Covers::OnlyThread => "This process (its one thread) is confined",
+            Covers::AllThreads => "This process (all its threads) is confined",
+        };
+        match (self.covers, self.plan.kernel.abi()) {
+            (Covers::Nobody, Err(why)) => writeln!(f, "{who}: {why}.")?,
+            (Covers::Nobody, Ok(_)) => writeln!(f, "{who}: nothing is left to restrict.")?,
+            (_, Ok(abi)) => writeln!(f, "{who} by Landlock {abi}:")?,
+            (_, Err(_)) => writeln!(f, "{who} by Landlock:")?,
+        }
+        describe(f, &self.plan)?;
+        for path in &self.skipped {
+            writeln!(f, "  skipped: {} does not exist", printable(path))?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
+    }
+}
+
+/// The lines that plan and report share: each category, what is allowed, and the notes.
+pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    for (name, category) in Rights::CATEGORIES {
+        writeln!(f, "  {name:<9} {}", Standing::of(plan, category))?;
+    }
+    if !plan.rules.is_empty() || !plan.ports.is_empty() {
+        writeln!(f, "  allowed:")?;
+    }
+    for rule in &plan.rules {
+        writeln!(f, "    {}  {}", rule.target, rule.terms.rights)?;
+    }
+    for (right, ports) in &plan.ports {
+        writeln!(f, "    port {ports}  {right}")?;
+    }
+    plan.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
+}
+
+/// How much of a category is enforced, in words.
+struct Standing {
+    category: Rights,
+    requested: Rights,
+    enforced: Rights,
+    lost: Vec<Lost>,
+}
+
+impl Standing {
+    fn of(plan: &Plan, category: Rights) -> Standing {
+        Standing {
+            category,
+            requested: plan.requested & category,
+            enforced: plan.enforced & category,
+            lost: plan.lost().filter(|lost| category.contains(lost.right())).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.requested.is_empty(), self.enforced.is_empty()) {
+            (true, _) => return f.write_str("not restricted: the policy leaves it alone"),
+            (false, true) => f.write_str("NOT ENFORCED")?,
+            (false, false) => f.write_str("enforced")?,
+        }
+        if !self.enforced.is_empty() {
+            let alone: Vec<_> = (self.category - self.requested).names().collect();
+            if !alone.is_empty() {
+                write!(f, ", but {} left alone", alone.join(", "))?;
+            }
+        }
+        let mut lost = self.lost.iter();
+        if let Some(first) = lost.next() {
+            if self.enforced.is_empty() {
+                return write!(f, ": {}", first.why());
+            }
+            write!(f, ", but NOT {first}")?;
+        }
+        lost.try_for_each(|lost| write!(f, ", NOT {lost}"))
+    }
+}
+
+/// What came of a [best effort](crate::Policy::best_effort): a [`Report`] that has to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a best effort may enforce nothing at all: look at lost()"]
+pub struct Outcome(pub(crate) Report);
+
+impl Deref for Outcome {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.0
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "serde")]
+mod json {
+    use serde::ser::{Serialize, SerializeMap, Serializer};
+
+    use super::*;
+    use crate::kernel::Kernel;
+    use crate::plan::PathRule;
+    use crate::rule::{Ports, Target};
+    use crate::text::serialize_path;
+
+    impl Serialize for Kernel {
+        /// `abi` (0 if there is none), `linux`, `unavailable`, `errata`.
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("abi", &self.abi().map_or(0, |abi| abi.number()))?;
+            map.serialize_entry("linux", &self.abi().ok().and_then(|abi| abi.linux()))?;
+            map.serialize_entry("unavailable", &self.abi().err())?;
+            map.serialize_entry("errata", &self.errata())?;
+            map.end()
+        }
+    }
+
+    impl Serialize for Lost {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("right", &self.right().names().next())?;
+            map.serialize_entry("needs_abi", &self.needs().ok())?;
+            map.serialize_entry("linux", &self.needs().ok().and_then(|abi| abi.linux()))?;
+            map.serialize_entry("why", &self.why())?;
+            map.end()
+        }
+    }
+
+    struct Bytes<'a>(&'a Path);
+
+    impl Serialize for Bytes<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serialize_path(self.0, serializer)
+        }
+    }
+
+    impl Serialize for PathRule {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            match &self.target {
+                Target::Path(path) => map.serialize_entry("path", &Bytes(path))?,
+                #[cfg(unix)]
+                Target::Fd(crate::rule::Descriptor { name: Some(name), .. }) => {
+                    map.serialize_entry("path", &Bytes(name))?;
+                }
+                other => map.serialize_entry("descriptor", &other.to_string())?,
+            }
+            map.serialize_entry("rights", &self.terms.rights)?;
+            map.serialize_entry("optional", &self.terms.optional)?;
+            map.end()
+        }
+    }
+
+    struct Port(Rights, Ports);
+
+    impl Serialize for Port {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("ports", &self.1.to_string())?;
+            map.serialize_entry("rights", &self.0)?;
+            map.end()
+        }
+    }
+
+    fn entries<M: SerializeMap>(map: &mut M, plan: &Plan) -> Result<(), M::Error> {
+        map.serialize_entry("kernel", &plan.kernel)?;
+        map.serialize_entry("requested", &plan.requested)?;
+        map.serialize_entry("enforced", &plan.enforced)?;
+        map.serialize_entry("lost", &plan.lost().collect::<Vec<_>>())?;
+        map.serialize_entry("paths", &plan.rules)?;
+        map.serialize_entry("ports", &plan.ports.iter().map(|&(r, p)| Port(r, p)).collect::<Vec<_>>())
+    }
+
+    impl Serialize for Plan {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            entries(&mut map, self)?;
+            map.serialize_entry("notes", &self.notes)?;
+            map.end()
+        }
+    }
+
+    impl Serialize for Report {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("covers", &self.covers)?;
+            entries(&mut map, &self.plan)?;
+            map.serialize_entry("skipped", &self.skipped.iter().map(|p| Bytes(p)).collect::<Vec<_>>())?;
+            map.serialize_entry("notes", &self.notes().collect::<Vec<_>>())?;
+            map.end()
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The system calls, one thin wrapper each. Unsafe code is here and nowhere else in this crate.
+
+#[cfg(target_os = "linux")]
+#[path = "sys/linux.rs"]
+mod imp;
+#[cfg(not(target_os = "linux"))]
+#[path = "sys/other.rs"]
+mod imp;
+
+pub(crate) use imp::*;

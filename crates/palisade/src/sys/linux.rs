@@ -1,0 +1,160 @@
+//! Linux.
+#![allow(unsafe_code, reason = "system calls")]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+use crate::kernel::Unavailable;
+use crate::rights::Abi;
+use crate::uapi::*;
+
+/// An error number.
+pub(crate) type Errno = i32;
+
+fn errno() -> Errno {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+/// The ABI of the running kernel, by the version query of landlock_create_ruleset(2).
+pub(crate) fn abi() -> Result<Abi, Unavailable> {
+    match query(CREATE_RULESET_VERSION) {
+        Ok(n) => u32::try_from(n).ok().and_then(Abi::new).ok_or(Unavailable::NotBuilt),
+        Err(libc::EOPNOTSUPP) => Err(Unavailable::DisabledAtBoot),
+        Err(libc::ENOSYS) if !filtered() => Err(Unavailable::NotBuilt),
+        Err(_) => Err(Unavailable::Filtered),
+    }
+}
+
+/// The errata fixed; `None` where the kernel does not know the query.
+pub(crate) fn errata() -> Option<u32> {
+    query(CREATE_RULESET_ERRATA).ok().map(|bits| bits as u32)
+}
+
+/// Whether a seccomp filter is on this thread, so that ENOSYS may be its answer and not the kernel's.
+fn filtered() -> bool {
+    std::fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| {
+        status.lines().any(|l| l.strip_prefix("Seccomp:").is_some_and(|v| v.trim() == "2"))
+    })
+}
+
+/// `int landlock_create_ruleset(NULL, 0, uint32_t flags)`, landlock_create_ruleset(2)
+fn query(flags: u32) -> Result<libc::c_long, Errno> {
+    // SAFETY: with a flag that queries, the kernel takes a null pointer and a size of 0, and reads no memory.
+    check(unsafe { libc::syscall(SYS_CREATE_RULESET, ptr::null::<RulesetAttr>(), 0_usize, flags) })
+}
+
+/// `int landlock_create_ruleset(const struct landlock_ruleset_attr *attr, size_t size, uint32_t flags)`,
+/// landlock_create_ruleset(2); `size` is what the kernel's ABI knows of the structure.
+pub(crate) fn create_ruleset(attr: &RulesetAttr, size: usize) -> Result<OwnedFd, Errno> {
+    assert!(size <= size_of::<RulesetAttr>());
+    // SAFETY: the pointer is to a live structure of at least `size` bytes, which the kernel only reads.
+    let fd = check(unsafe { libc::syscall(SYS_CREATE_RULESET, ptr::from_ref(attr), size, 0_u32) })?;
+    // SAFETY: the kernel has just made this descriptor; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// `int landlock_add_rule(int ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, const void *rule_attr, uint32_t flags)`,
+/// landlock_add_rule(2)
+pub(crate) fn add_path(
+    ruleset: BorrowedFd<'_>,
+    path: BorrowedFd<'_>,
+    access: u64,
+    flags: u32,
+) -> Result<(), Errno> {
+    let attr = PathBeneathAttr { allowed_access: access, parent_fd: path.as_raw_fd() };
+    // SAFETY: the pointer is to a live structure of the type that this rule has, which the kernel only reads.
+    check(unsafe {
+        libc::syscall(SYS_ADD_RULE, ruleset.as_raw_fd(), RULE_PATH_BENEATH, ptr::from_ref(&attr), flags)
+    })?;
+    Ok(())
+}
+
+/// `int landlock_add_rule(int ruleset_fd, LANDLOCK_RULE_NET_PORT, const void *rule_attr, uint32_t flags)`,
+/// landlock_add_rule(2)
+pub(crate) fn add_port(ruleset: BorrowedFd<'_>, port: u16, access: u64, flags: u32) -> Result<(), Errno> {
+    let attr = NetPortAttr { allowed_access: access, port: u64::from(port) };
+    // SAFETY: the pointer is to a live structure of the type that this rule has, which the kernel only reads.
+    check(unsafe {
+        libc::syscall(SYS_ADD_RULE, ruleset.as_raw_fd(), RULE_NET_PORT, ptr::from_ref(&attr), flags)
+    })?;
+    Ok(())
+}
+
+/// `int landlock_restrict_self(int ruleset_fd, uint32_t flags)`, landlock_restrict_self(2). Allocates nothing.
+pub(crate) fn restrict_self(ruleset: BorrowedFd<'_>, flags: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(SYS_RESTRICT_SELF, ruleset.as_raw_fd(), flags) })?;
+    Ok(())
+}
+
+/// `int prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`, PR_SET_NO_NEW_PRIVS(2const): of this thread. Allocates nothing.
+pub(crate) fn set_no_new_privs() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// `int open(const char *path, O_PATH | O_CLOEXEC | flags)`, open(2)
+pub(crate) fn open_path(path: &CStr, directory: bool) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_PATH | libc::O_CLOEXEC | if directory { libc::O_DIRECTORY } else { 0 };
+    loop {
+        // SAFETY: the string is live and ends in a NUL byte.
+        match check(unsafe { libc::open(path.as_ptr(), flags) }.into()) {
+            // SAFETY: the kernel has just made this descriptor; nothing else owns it.
+            Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// The type bits of a descriptor's file (`S_IFDIR` and so on), by fstat(2).
+pub(crate) fn file_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the structure that the pointer is to, which is large enough.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: fstat succeeded, so the structure is filled.
+    Ok(unsafe { stat.assume_init() }.st_mode & libc::S_IFMT)
+}
+
+/// A descriptor number that this process was started with, for as long as the closure runs; its access mode
+/// (`O_RDONLY`, `O_WRONLY`, `O_RDWR`, or `O_PATH`), by `fcntl(fd, F_GETFL)`, fcntl(2); `None` if it is not open.
+pub(crate) fn with_inherited<T>(number: i32, use_it: impl FnOnce(BorrowedFd<'_>, i32) -> T) -> Option<T> {
+    // SAFETY: no memory is passed.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFL) }.into()).ok()? as i32;
+    // SAFETY: the descriptor is open, as fcntl has just said, and numbers 0 to 2 are not closed by Rust code.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    Some(use_it(fd, flags & (libc::O_ACCMODE | libc::O_PATH)))
+}
+
+/// Whether a descriptor is a terminal, isatty(3).
+pub(crate) fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    use std::io::IsTerminal;
+    fd.is_terminal()
+}
+
+/// How many threads this process has: the kernel counts them in the links of /proc/self/task.
+pub(crate) fn threads() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/self/task")?.nlink().saturating_sub(2))
+}
+
+/// Makes `command`'s child confine itself before it executes. The ruleset stays open as long as the command.
+pub(crate) fn confine_child(command: &mut Command, ruleset: OwnedFd, no_new_privs: bool, flags: u32) {
+    use std::os::fd::AsFd;
+    let confine = move || {
+        let done = if no_new_privs { set_no_new_privs() } else { Ok(()) };
+        done.and_then(|()| restrict_self(ruleset.as_fd(), flags)).map_err(io::Error::from_raw_os_error)
+    };
+    // SAFETY: between fork and exec the closure makes two raw system calls; it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(confine) };
+}
