@@ -36,6 +36,16 @@ impl Plan {
         self.confine(0, Covers::Thread)
     }
 
+    /// Does all that [`Plan::enforce`] does but for the last step: opens every path, makes the ruleset, and confines
+    /// nobody. What would be an error is one here.
+    pub fn check(&self) -> Result<Report> {
+        let (skipped, notes) = match self.handled.is_empty() {
+            true => (Vec::new(), Vec::new()),
+            false => self.ruleset().map(|ruleset| (ruleset.skipped, ruleset.notes))?,
+        };
+        Ok(Report { plan: self.clone(), covers: Covers::Nobody, skipped, notes })
+    }
+
     fn confine(self, flags: u32, covers: Covers) -> Result<Report> {
         if self.handled.is_empty() {
             return Ok(Report { plan: self, covers: Covers::Nobody, skipped: Vec::new(), notes: Vec::new() });

@@ -19,4 +19,9 @@ impl Plan {
     pub fn enforce_thread(self) -> Result<Report> {
         self.enforce()
     }
+
+    /// Does all that [`Plan::enforce`] does but for the last step.
+    pub fn check(&self) -> Result<Report> {
+        self.clone().enforce()
+    }
 }

@@ -31,6 +31,11 @@ mod kernel;
 mod plan;
 mod policy;
 mod preset;
+#[cfg(all(feature = "program", target_os = "linux"))]
+mod program;
+#[cfg(all(feature = "program", not(target_os = "linux")))]
+#[path = "program_nothing.rs"]
+mod program;
 mod report;
 mod rights;
 mod rule;
@@ -44,6 +49,8 @@ pub use kernel::{Kernel, Unavailable};
 pub use plan::{Lost, Plan};
 pub use policy::{BestEffort, Policy};
 pub use preset::Preset;
+#[cfg(feature = "program")]
+pub use program::Program;
 pub use report::{Covers, Outcome, Report};
 pub use rights::{Abi, Rights};
 #[cfg(unix)]

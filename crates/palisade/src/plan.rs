@@ -330,3 +330,266 @@ fn erratum_matters(number: u32, handled: Rights) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::{path, ro, rw};
+    use crate::{BestEffort, Preset};
+
+    fn kernel(abi: u32) -> Kernel {
+        Kernel::new(Abi::new(abi).unwrap())
+    }
+
+    fn lost(plan: &Plan) -> Vec<String> {
+        plan.lost().map(|lost| lost.to_string()).collect()
+    }
+
+    fn named(names: &str) -> Rights {
+        names.split(',').map(|name| Rights::named(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn each_abi_loses_what_came_later_and_says_which_brings_it() {
+        let policy = Policy::new().best_effort();
+        for (abi, names) in [
+            (1, "truncate,ioctl_dev,resolve_unix,net,abstract,signal"),
+            (2, "truncate,ioctl_dev,resolve_unix,net,abstract,signal"),
+            (3, "ioctl_dev,resolve_unix,net,abstract,signal"),
+            (4, "ioctl_dev,resolve_unix,udp,abstract,signal"),
+            (5, "resolve_unix,udp,abstract,signal"),
+            (6, "resolve_unix,udp"),
+            (7, "resolve_unix,udp"),
+            (8, "resolve_unix,udp"),
+            (9, "udp"),
+        ] {
+            let plan = policy.plan(&kernel(abi)).unwrap();
+            assert_eq!(plan.requested() - plan.enforced(), named(names), "{abi}");
+            assert_eq!(plan.lost().map(|lost| lost.right()).collect::<Rights>(), named(names), "{abi}");
+            assert!(plan.lost().all(|lost| lost.needs().unwrap().number() > abi), "{abi}");
+        }
+        for abi in [10, 11, 12, 99] {
+            let plan = policy.plan(&kernel(abi)).unwrap();
+            assert_eq!((lost(&plan), plan.enforced()), (vec![], Rights::all()));
+        }
+        let plan = policy.plan(&kernel(3)).unwrap();
+        assert_eq!(lost(&plan)[2], "bind_tcp: needs ABI 4 (Linux 6.7)");
+    }
+
+    #[test]
+    fn the_set_of_each_abi_is_a_fixed_point_there_and_on_every_newer_one() {
+        for abi in 1..=11 {
+            for on in abi..=12 {
+                let plan = Policy::for_abi(Abi::new(abi).unwrap()).plan(&kernel(on)).unwrap();
+                assert_eq!(plan.handled, Abi::new(abi).unwrap().rights());
+                assert_eq!(lost(&plan).len(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_required_decides_and_nothing_else() {
+        let refused = |policy: Policy, abi| policy.plan(&kernel(abi)).is_err_and(|e| e.is_unsupported());
+        for abi in 1..=11 {
+            assert_eq!(refused(Policy::new(), abi), abi < 4, "new on {abi}");
+            assert_eq!(refused(Policy::new().strict(), abi), abi < 10, "strict on {abi}");
+            assert_eq!(refused(Policy::for_abi(Abi::V6), abi), abi < 6, "for_abi on {abi}");
+            assert_eq!(refused(Policy::new().require(Rights::SIGNAL), abi), abi < 6, "require on {abi}");
+            assert_eq!(
+                refused(Policy::new().require([Rights::FS, Rights::UDP]), abi),
+                abi < 10,
+                "two on {abi}"
+            );
+            let apart = Policy::new().require(Rights::UDP).ro("/a").require(Rights::FS);
+            assert_eq!(refused(apart, abi), abi < 10, "in two calls on {abi}");
+            assert!(!refused(Policy::new().best_effort().into(), abi), "best effort on {abi}");
+            let free = Policy::new().unrestricted([Rights::NET, Rights::REFER, Rights::TRUNCATE]);
+            assert!(!refused(free, abi), "unrestricted on {abi}");
+            let any = Policy::new().connect_tcp(Ports::ANY).bind_tcp(0..=u16::MAX);
+            assert_eq!(refused(any, abi), abi < 3, "any port on {abi}");
+        }
+    }
+
+    #[test]
+    fn without_landlock_everything_is_lost_for_that_reason() {
+        use Unavailable::*;
+        for why in [NotBuilt, DisabledAtBoot, Filtered, NotLinux] {
+            let kernel = Kernel::unavailable(why);
+            let plan = Policy::new().ro("/a").best_effort().plan(&kernel).unwrap();
+            assert_eq!((plan.enforced(), plan.lost().count()), (Rights::empty(), 23));
+            assert_eq!(lost(&plan)[0], format!("execute: {why}"));
+            assert!(plan.to_string().starts_with(&format!("Nothing would be confined: {why}.\n")));
+            let error = Policy::new().plan(&kernel).unwrap_err();
+            assert!(error.is_unsupported());
+            assert_eq!(error.to_string(), format!("nothing can be confined: {why}; {}", why.help()));
+        }
+    }
+
+    #[test]
+    fn what_is_required_is_said_once() {
+        for policy in [
+            Policy::new().require(Rights::FS).strict(),
+            Policy::new().strict().best_effort().into(),
+            Policy::new().require(Rights::FS).best_effort().into(),
+        ] {
+            let error = policy.plan(&kernel(11)).unwrap_err();
+            assert!(error.is_invalid() && error.to_string().starts_with("what is required is said twice"));
+        }
+        for policy in [
+            Policy::for_abi(Abi::V3).require(Rights::TCP),
+            Policy::new().unrestricted(Rights::BIND_TCP).require(Rights::TCP),
+        ] {
+            let error = policy.plan(&kernel(11)).unwrap_err();
+            assert!(error.is_invalid());
+            assert!(
+                error.to_string().starts_with("bind_tcp is required, but the policy leaves it alone"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn refer_on_abi_1_holds_by_itself_and_is_an_error_only_where_it_is_required() {
+        let note = |policy: &BestEffort| {
+            let plan = policy.plan(&kernel(1)).unwrap();
+            assert!(plan.enforced().contains(Rights::REFER) && !plan.handled.contains(Rights::REFER));
+            assert!(!lost(&plan).iter().any(|l| l.starts_with("refer")));
+            plan.notes().any(|note| note.contains("renames and links across directories are refused (EXDEV)"))
+        };
+        assert!(note(&Policy::new().rw("/a").best_effort()));
+        assert!(!note(&Policy::new().ro("/a").best_effort()));
+        let error = Policy::new().require(Rights::REFER).plan(&kernel(1)).unwrap_err();
+        assert!(error.is_unsupported() && error.to_string().contains("refer"), "{error}");
+        assert!(Policy::new().require(Rights::READ_FILE).plan(&kernel(1)).is_ok());
+        // Left alone, it is refused all the same.
+        let alone = Policy::new().unrestricted(Rights::REFER).plan(&kernel(7)).unwrap();
+        assert!(!alone.enforced().contains(Rights::REFER));
+        assert!(alone.notes().any(|note| note.contains("although the policy leaves refer alone")));
+        let no_files = Policy::new().unrestricted(Rights::FS | Rights::DEVICES | Rights::UNIX);
+        assert_eq!(no_files.plan(&kernel(7)).unwrap().notes().count(), 0);
+    }
+
+    #[test]
+    fn rules_on_one_path_are_one_with_rights_that_add_up() {
+        let policy = Policy::new()
+            .ro("/a")
+            .rule(path("/a").rights(Rights::IOCTL_DEV).optional())
+            .rule(path(["/b", "/a"]).rights(Rights::W))
+            .rule(ro("/a").dir());
+        let plan = policy.plan(&kernel(7)).unwrap();
+        let shown: Vec<_> = plan.rules.iter().map(|r| format!("{} {}", r.target, r.terms.rights)).collect();
+        assert_eq!(shown, ["/a rw,ioctl_dev", "/b w", "/a r"]);
+        assert!(!plan.rules[0].terms.optional);
+        // A right that this kernel lacks is left out, and a rule that has no other.
+        let old = policy.best_effort().plan(&kernel(2)).unwrap();
+        let shown: Vec<_> = old.rules.iter().map(|r| format!("{} {}", r.target, r.terms.rights)).collect();
+        assert_eq!(shown, ["/a r,write_file", "/b write_file", "/a r"]);
+        let unix = Policy::new().unix("/s").plan(&kernel(7)).unwrap();
+        assert_eq!(unix.rules, []);
+    }
+
+    #[test]
+    fn ports_are_rules_and_any_port_is_no_restriction() {
+        let policy =
+            Policy::new().connect_tcp(80).connect_tcp(80).bind_tcp(1..=3).connect_udp(53).bind_tcp(0);
+        let shown = |abi| {
+            let plan = policy.clone().best_effort().plan(&kernel(abi)).unwrap();
+            plan.ports.iter().map(|(right, ports)| format!("{right} {ports}")).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(3), [""; 0]);
+        assert_eq!(shown(7), ["connect_tcp 80", "bind_tcp 1-3", "bind_tcp 0"]);
+        let all = ["connect_tcp 80", "bind_tcp 1-3", "connect_send_udp 53", "bind_udp 0", "bind_tcp 0"];
+        assert_eq!(shown(10), all);
+        let any = Policy::new().connect_tcp(Ports::ANY).connect_tcp(80).plan(&kernel(7)).unwrap();
+        assert!(!any.requested().contains(Rights::CONNECT_TCP) && any.ports.is_empty());
+        assert!(
+            any.notes().any(|note| note == "connect_tcp: every port is allowed, so it is not restricted")
+        );
+    }
+
+    #[test]
+    fn a_policy_that_makes_no_sense_is_an_error_on_every_kernel() {
+        let empty_range = Ports { first: 2, last: 1 };
+        for (policy, message) in [
+            (Policy::new().ro(""), "a rule has an empty path; the current folder is ."),
+            (Policy::new().ro("/a\0b"), "/a\\u{0}b: a path cannot contain a NUL byte"),
+            (Policy::new().rule(path("/a")), "the rule for /a allows nothing; "),
+            (
+                Policy::new().rule(path("/a").rights(Rights::TCP)),
+                "bind_tcp is no right on a path (in the rule for /a)",
+            ),
+            (Policy::new().rule(path("/a").rights(Rights::SIGNAL)), "signal is no right on a path"),
+            (Policy::new().bind_udp(empty_range), "the port range 2-1 is empty; did you mean 1-2?"),
+        ] {
+            for kernel in [kernel(1), kernel(11), Kernel::unavailable(Unavailable::NotLinux)] {
+                let error = policy.clone().best_effort().plan(&kernel).unwrap_err();
+                assert!(error.is_invalid() && error.to_string().starts_with(message), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_and_quiet_are_left_out_with_a_note_where_they_are_unknown() {
+        let policy = Policy::new().log(Log::NEW_EXEC_ON).quiet([Rights::READ_FILE, Rights::SIGNAL]);
+        let policy = policy.rule(rw("/a").quiet()).best_effort();
+        for (abi, log, quiet, notes) in [(6, false, false, 2), (7, true, false, 1), (10, true, true, 0)] {
+            let plan = policy.plan(&kernel(abi)).unwrap();
+            assert_eq!((plan.log.is_empty(), plan.quiet.is_empty()), (!log, !quiet));
+            assert_eq!((plan.rules[0].terms.quiet, plan.notes().count()), (quiet, notes), "{abi}");
+        }
+    }
+
+    #[test]
+    fn a_child_gets_no_rule_that_would_be_the_parents() {
+        let paths = ["/proc/self/maps", "/dev/fd", "/proc/selfish", "/dev/fdx", "/proc"];
+        let plan = Policy::new().ro(paths).plan(&kernel(7)).unwrap().for_child();
+        let left: Vec<_> = plan.rules.iter().map(|rule| rule.target.to_string()).collect();
+        assert_eq!(left, ["/proc/selfish", "/dev/fdx", "/proc"]);
+        assert_eq!(plan.notes().count(), 1);
+    }
+
+    #[test]
+    fn unfixed_errata_are_told_where_they_matter_and_cost_nothing() {
+        let old = kernel(6).with_errata(Some(0));
+        let numbers = |policy: Policy| -> Vec<String> {
+            let plan = policy.plan(&old).unwrap();
+            assert_eq!(plan.enforced(), plan.requested() & old.rights());
+            plan.notes()
+                .filter_map(|n| n.strip_prefix("kernel erratum ").map(|n| n[..1].to_owned()))
+                .collect()
+        };
+        assert_eq!(numbers(Policy::new()), ["1", "2", "3", "4"]);
+        let files = Rights::FS | Rights::DEVICES | Rights::UNIX;
+        assert_eq!(numbers(Policy::new().unrestricted(files)), ["1", "2"]);
+        assert_eq!(numbers(Policy::new().unrestricted([Rights::NET, Rights::SIGNAL])), ["3", "4"]);
+    }
+
+    #[test]
+    fn presets_are_part_of_the_plan() {
+        let plan = Policy::new().preset(Preset::Dns).plan(&kernel(10)).unwrap();
+        assert!(plan.rules.iter().any(|rule| rule.target == Target::Path("/etc/resolv.conf".into())));
+        let ports: Vec<_> = plan.ports.iter().map(|(right, ports)| format!("{right} {ports}")).collect();
+        assert_eq!(ports, ["connect_tcp 53", "connect_send_udp 53", "bind_udp 0"]);
+        assert!(plan.rules.iter().all(|rule| rule.terms.optional && rule.terms.preset));
+    }
+
+    #[test]
+    fn a_plan_reads_as_sentences() {
+        let policy = Policy::new().ro("/a\u{1b}").rw("/b").unrestricted(Rights::NET).best_effort();
+        let plan = policy.plan(&kernel(2)).unwrap();
+        let text = "\
+Landlock ABI 2 (Linux 5.19) would enforce:
+  fs        enforced, but NOT truncate: needs ABI 3 (Linux 6.2)
+  devices   NOT ENFORCED: needs ABI 5 (Linux 6.10)
+  unix      NOT ENFORCED: needs ABI 9 (Linux 7.1)
+  tcp       not restricted: the policy leaves it alone
+  udp       not restricted: the policy leaves it alone
+  abstract  NOT ENFORCED: needs ABI 6 (Linux 6.12)
+  signal    NOT ENFORCED: needs ABI 6 (Linux 6.12)
+  allowed:
+    /a\\u{1b}  read
+    /b  read, write, create, remove and rename
+";
+        assert_eq!(plan.to_string(), text);
+    }
+}

@@ -103,6 +103,33 @@ impl Policy {
         self
     }
 
+    /// Adds several rules.
+    pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Policy {
+        self.rules.extend(rules);
+        self
+    }
+
+    /// Allows what a program needs in order to start, found as [`Program::find`](crate::Program::find) does: single
+    /// files only, and the devices that harm nobody.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use palisade::{CommandExt, Policy};
+    /// fn convert() -> std::io::Result<()> {
+    ///     let policy = Policy::new().program("convert")?.ro("in.png").rw("out/");
+    ///     Command::new("convert").args(["in.png", "out/o.jpg"]).confine(&policy)?.status()?; // the child alone
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`Program::find`](crate::Program::find).
+    #[cfg(feature = "program")]
+    pub fn program(self, name: impl AsRef<std::ffi::OsStr>) -> Result<Policy> {
+        Ok(self.rules(crate::Program::find(name)?.rules()))
+    }
+
     /// Allows to connect TCP sockets to a port, a range (`8000..=8010`) or [`Ports::ANY`], at any address.
     pub fn connect_tcp(self, ports: impl Into<Ports>) -> Policy {
         self.port(Rights::CONNECT_TCP, ports)
@@ -251,6 +278,12 @@ impl BestEffort {
     /// As [`Policy::enforce_thread`], but that the kernel lacks something is no error.
     pub fn enforce_thread(&self) -> Result<Outcome> {
         self.0.enforce_thread().map(Outcome)
+    }
+}
+
+impl From<BestEffort> for Policy {
+    fn from(policy: BestEffort) -> Policy {
+        policy.0
     }
 }
 

@@ -82,18 +82,22 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = match self.covers {
-            Covers::Nobody => "Nothing is confined",
+            Covers::Nobody => return self.plan.fmt(f).and_then(|()| self.left_out(f)),
             Covers::Thread => "This thread alone is confined",
             Covers::OnlyThread => "This process (its one thread) is confined",
             Covers::AllThreads => "This process (all its threads) is confined",
         };
-        match (self.covers, self.plan.kernel.abi()) {
-            (Covers::Nobody, Err(why)) => writeln!(f, "{who}: {why}.")?,
-            (Covers::Nobody, Ok(_)) => writeln!(f, "{who}: nothing is left to restrict.")?,
-            (_, Ok(abi)) => writeln!(f, "{who} by Landlock {abi}:")?,
-            (_, Err(_)) => writeln!(f, "{who} by Landlock:")?,
+        match self.plan.kernel.abi() {
+            Ok(abi) => writeln!(f, "{who} by Landlock {abi}:")?,
+            Err(_) => writeln!(f, "{who} by Landlock:")?,
         }
         describe(f, &self.plan)?;
+        self.left_out(f)
+    }
+}
+
+impl Report {
+    fn left_out(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for path in &self.skipped {
             writeln!(f, "  skipped: {} does not exist", printable(path))?;
         }
@@ -110,12 +114,33 @@ pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
         writeln!(f, "  allowed:")?;
     }
     for rule in &plan.rules {
-        writeln!(f, "    {}  {}", rule.target, rule.terms.rights)?;
+        writeln!(f, "    {}  {}", rule.target, in_words(rule.terms.rights, plan.handled))?;
     }
     for (right, ports) in &plan.ports {
         writeln!(f, "    port {ports}  {right}")?;
     }
     plan.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
+}
+
+/// Rights for people: what the letters stand for, where all of a letter that is handled is there; else by name.
+fn in_words(rights: Rights, handled: Rights) -> String {
+    let words = [
+        (Rights::R, "read"),
+        (Rights::W, "write"),
+        (Rights::X, "execute"),
+        (Rights::C, "create, remove and rename"),
+    ];
+    let mut left = rights;
+    let mut found = Vec::new();
+    for (letter, word) in words {
+        let letter = letter & handled;
+        if !letter.is_empty() && rights.contains(letter) {
+            found.push(word);
+            left = left - letter;
+        }
+    }
+    found.extend(left.names());
+    found.join(", ")
 }
 
 /// How much of a category is enforced, in words.
@@ -234,6 +259,27 @@ mod json {
             }
             map.serialize_entry("rights", &self.terms.rights)?;
             map.serialize_entry("optional", &self.terms.optional)?;
+            map.end()
+        }
+    }
+
+    /// `path`; `files`, each with its `path` and `rights`; `unresolved`, as sentences.
+    #[cfg(feature = "program")]
+    impl Serialize for crate::Program {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            struct File<'a>(&'a Path, Rights);
+            impl Serialize for File<'_> {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    let mut map = serializer.serialize_map(None)?;
+                    map.serialize_entry("path", &Bytes(self.0))?;
+                    map.serialize_entry("rights", &self.1)?;
+                    map.end()
+                }
+            }
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("path", &Bytes(self.path()))?;
+            map.serialize_entry("files", &self.files().map(|(p, r)| File(p, r)).collect::<Vec<_>>())?;
+            map.serialize_entry("unresolved", &self.unresolved().collect::<Vec<_>>())?;
             map.end()
         }
     }

@@ -116,6 +116,11 @@ impl Rule {
         Rule { targets, terms }
     }
 
+    /// What the rule allows.
+    pub fn allows(&self) -> Rights {
+        self.terms.rights
+    }
+
     /// Allows these rights too; they add to those that the rule has.
     ///
     /// An exact right that only a directory can have ([`Rights::READ_DIR`], say) is an error on a file; the groups

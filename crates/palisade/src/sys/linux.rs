@@ -118,6 +118,14 @@ pub(crate) fn open_path(path: &CStr, directory: bool) -> Result<OwnedFd, Errno> 
     }
 }
 
+/// `int faccessat(AT_FDCWD, const char *path, X_OK, AT_EACCESS)`, access(2): whether this process may execute a file.
+#[cfg(feature = "program")]
+pub(crate) fn may_execute(path: &std::path::Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()) else { return false };
+    // SAFETY: the string is live and ends in a NUL byte.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) == 0 }
+}
+
 /// The type bits of a descriptor's file (`S_IFDIR` and so on), by fstat(2).
 pub(crate) fn file_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();

@@ -1,0 +1,95 @@
+//! The closure of a program as rules.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::{Closure, FaultKind, Search, closure};
+use crate::error::{Error, Kind, Result};
+use crate::rights::Rights;
+use crate::rule::{Rule, Target};
+use crate::sys;
+
+/// A program that was found, and the files it needs in order to start: itself, the interpreter of a script, the ELF
+/// interpreter and the libraries. They are found by reading; nothing is run.
+///
+/// What the program opens once it runs is not among them: its data, plug-ins, other programs.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// let program = palisade::Program::find("sh")?;
+/// assert!(program.files().any(|(path, _)| path == program.path()));
+/// # }
+/// # Ok::<(), palisade::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    rules: Vec<Rule>,
+    unresolved: Vec<String>,
+}
+
+impl Program {
+    /// Finds a program: a path, or a name without a slash, which is looked up in this process's PATH.
+    ///
+    /// The files are opened here and now, and granted through those descriptors: what is swapped later gets nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_program_missing`], or [`Error::is_program_unusable`]: a directory, a file that may not be
+    /// executed, a broken one, a script whose interpreter is missing.
+    pub fn find(name: impl AsRef<OsStr>) -> Result<Program> {
+        let path = std::env::var_os("PATH");
+        let ld_library_path = std::env::var_os("LD_LIBRARY_PATH");
+        let search = Search {
+            path: path.as_deref(),
+            ld_library_path: ld_library_path.as_deref(),
+            dir: None,
+            may_execute: &sys::may_execute,
+        };
+        let Closure { command, files, unresolved } = closure(name.as_ref(), &search).map_err(|fault| {
+            let (kind, hint) = match fault.kind {
+                FaultKind::NotFound => (Kind::ProgramMissing, ""),
+                FaultKind::NotRunnable => (Kind::ProgramUnusable, ""),
+            };
+            Error::on_path(kind, &fault.path, fault.why, hint)
+        })?;
+        let rule = |file: super::File| {
+            let rights = if file.role.executes() { Rights::X | Rights::READ_FILE } else { Rights::READ_FILE };
+            Rule::opened(file.fd, file.path, rights)
+        };
+        Ok(Program {
+            path: command,
+            rules: files.into_iter().map(rule).collect(),
+            unresolved: unresolved.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// What to execute: the path as it was found, its symbolic links unresolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files it needs, and what it may do with each.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, Rights)> {
+        self.rules.iter().filter_map(|rule| match rule.targets.as_slice() {
+            [Target::Fd(descriptor)] => Some((descriptor.name.as_deref()?, rule.terms.rights)),
+            _ => None,
+        })
+    }
+
+    /// What the program names and does not get, each with the reason, as sentences: a library that was not found, a
+    /// file that is none.
+    pub fn unresolved(&self) -> impl Iterator<Item = &str> {
+        self.unresolved.iter().map(String::as_str)
+    }
+
+    /// What [`Policy::program`](crate::Policy::program) adds: a rule for each file, and the devices that harm nobody
+    /// (/dev/null; zero, full, random and urandom to read).
+    pub fn rules(&self) -> Vec<Rule> {
+        let null = Rights::READ_FILE | Rights::WRITE_FILE;
+        let device = |path: &str, rights| Rule::of_preset(vec![Target::Path(path.into())], rights);
+        let sources = ["/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+        let devices = sources.map(|path| device(path, Rights::READ_FILE));
+        self.rules.iter().cloned().chain([device("/dev/null", null)]).chain(devices).collect()
+    }
+}
