@@ -1,0 +1,205 @@
+//! The command line, for clap.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use palisade::{Abi, Policy, Ports, Preset, Rights, Rule, path};
+
+/// Confine a program to exactly the files, ports and sockets it needs.
+///
+/// Everything that this kernel's Landlock can deny is denied, but for what the options grant. No root is needed, and
+/// nothing has to be set up. `palisade status` says what this kernel can enforce.
+#[derive(Parser)]
+#[command(name = "palisade", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Run(Box<RunArgs>),
+    Status(StatusArgs),
+}
+
+/// Run COMMAND confined: it reads, writes, connects and signals only what you grant
+///
+/// COMMAND may always start: its own file, the interpreter of a script, the ELF interpreter and its libraries are found
+/// and granted, single files only. Palisade then becomes COMMAND: same process, same terminal.
+///
+/// Exit status: COMMAND's own; 125 if palisade itself failed and nothing was started; 126 if COMMAND was found and
+/// cannot be run; 127 if it was not found.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  palisade run --ro /etc/os-release -- cat /etc/os-release")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// Do not grant what COMMAND needs to start: name it all yourself
+    #[arg(long)]
+    pub no_program: bool,
+
+    /// Print what would be enforced, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// With --dry-run: print JSON
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
+
+    /// Say on standard error what is enforced, what is not, and why
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+
+    /// Say nothing about what cannot be restricted or was skipped
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// The program, looked up in PATH, and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Show what this kernel can enforce, and if it is nothing, how to turn it on
+#[derive(clap::Args)]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a policy is made of on the command line.
+#[derive(clap::Args)]
+pub struct PolicyArgs {
+    /// Read below PATH: a file, or a folder and all in it
+    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    ro: Vec<PathBuf>,
+
+    /// Read and execute below PATH
+    #[arg(long, visible_alias = "rox", value_name = "PATH", help_heading = "Grants")]
+    rx: Vec<PathBuf>,
+
+    /// Read, write, create, remove and rename below PATH
+    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    rw: Vec<PathBuf>,
+
+    /// All of --rw, and execute
+    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    rwx: Vec<PathBuf>,
+
+    /// Exact rights: letters (r read, w write, x execute, c create and remove) or the kernel's names, with commas
+    #[arg(long, value_name = "RIGHTS:PATH", help_heading = "Grants",
+          value_parser = OsStringValueParser::new().try_map(|text| Rule::parse(&text)))]
+    allow: Vec<Rule>,
+
+    /// Connect to a TCP port at any address: a number, N-M, or any
+    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
+    connect_tcp: Vec<Ports>,
+
+    /// Listen on a TCP port; 0 lets the kernel choose one
+    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
+    bind_tcp: Vec<Ports>,
+
+    /// Send to a UDP port at any address
+    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
+    connect_udp: Vec<Ports>,
+
+    /// Receive on a UDP port
+    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
+    bind_udp: Vec<Ports>,
+
+    /// Connect to the UNIX sockets at or below PATH
+    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    unix: Vec<PathBuf>,
+
+    /// What kinds of programs need: shared, stdio, tty, pty, tmp, vminfo, dns, certs, system
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Grants")]
+    preset: Vec<Preset>,
+
+    /// Skip granted paths that do not exist, and name them
+    #[arg(long, help_heading = "Grants")]
+    ignore_missing: bool,
+
+    /// Leave a category or right alone: fs, devices, unix, tcp, udp, net, abstract, signal
+    #[arg(long, value_name = "CATEGORY", value_delimiter = ',', value_parser = Rights::named,
+          help_heading = "What is handled and required")]
+    unrestricted: Vec<Rights>,
+
+    /// Restrict what Landlock ABI N can and no more, so that a newer kernel tightens nothing
+    #[arg(long, value_name = "N", help_heading = "What is handled and required")]
+    abi: Option<Abi>,
+
+    /// Fail unless these categories or rights can be restricted [default: fs,tcp]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Rights::named,
+          help_heading = "What is handled and required", group = "required_rights")]
+    require: Vec<Rights>,
+
+    /// Fail unless everything can be restricted
+    #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
+    strict: bool,
+
+    /// Never fail for what this kernel cannot restrict: run even if that is all
+    #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
+    best_effort: bool,
+}
+
+impl PolicyArgs {
+    /// The policy that the options say.
+    pub fn policy(&self) -> Policy {
+        let groups = [
+            (&self.ro, Rights::RO),
+            (&self.rx, Rights::RX),
+            (&self.rw, Rights::RW),
+            (&self.rwx, Rights::RWX),
+            (&self.unix, Rights::RESOLVE_UNIX),
+        ];
+        let rules =
+            groups.into_iter().flat_map(|(paths, rights)| paths.iter().map(move |p| path(p).rights(rights)));
+        let rules = rules.chain(self.allow.iter().cloned());
+        let mut policy = Policy::new().unrestricted(self.unrestricted.iter().copied());
+        for rule in rules {
+            policy = policy.rule(if self.ignore_missing { rule.optional() } else { rule });
+        }
+        for preset in &self.preset {
+            policy = policy.preset(*preset);
+        }
+        policy = self.connect_tcp.iter().fold(policy, |policy, ports| policy.connect_tcp(*ports));
+        policy = self.bind_tcp.iter().fold(policy, |policy, ports| policy.bind_tcp(*ports));
+        policy = self.connect_udp.iter().fold(policy, |policy, ports| policy.connect_udp(*ports));
+        policy = self.bind_udp.iter().fold(policy, |policy, ports| policy.bind_udp(*ports));
+        if let Some(abi) = self.abi {
+            policy = policy.abi(abi);
+        }
+        if self.best_effort {
+            policy.best_effort().into()
+        } else if self.strict {
+            policy.strict()
+        } else if self.require.is_empty() {
+            policy.require(self.usually_required())
+        } else {
+            policy.require(self.require.iter().copied())
+        }
+    }
+
+    /// What has to hold unless an option says otherwise.
+    pub fn usually_required(&self) -> Rights {
+        let handled = self.abi.map_or(Rights::all(), Abi::rights);
+        let alone: Rights = self.unrestricted.iter().copied().collect();
+        ((Rights::FS | Rights::TCP) & handled) - alone
+    }
+
+    /// The rights that the options name, whatever for.
+    pub fn named(&self) -> Rights {
+        let ports = [
+            (!self.connect_tcp.is_empty(), Rights::CONNECT_TCP),
+            (!self.bind_tcp.is_empty(), Rights::BIND_TCP),
+            (!self.connect_udp.is_empty(), Rights::CONNECT_SEND_UDP),
+            (!self.bind_udp.is_empty(), Rights::BIND_UDP),
+            (!self.unix.is_empty(), Rights::RESOLVE_UNIX),
+        ];
+        let ports = ports.into_iter().filter(|(named, _)| *named).map(|(_, right)| right);
+        ports.chain(self.allow.iter().map(Rule::allows)).collect()
+    }
+}

@@ -1,0 +1,31 @@
+//! What palisade says of its own: on standard error, every message with its name in front.
+
+use std::io::{self, ErrorKind, Write};
+
+use palisade::printable;
+
+use crate::Failure;
+
+/// What was asked for, on standard output. A reader who has gone, as `head` does, has had enough.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One message, whose later lines stand as they are. What is in it is made harmless once more, for words of the
+/// command line can be in it as they were given.
+pub fn line(message: &str) {
+    let safe: Vec<String> = message.lines().map(|line| printable_line(line)).collect();
+    // There is nobody left to tell if standard error is closed.
+    let _ = writeln!(io::stderr(), "palisade: {}", safe.join("\n"));
+}
+
+/// As [`printable`], but that a backslash stays one: names in a message are escaped already.
+fn printable_line(line: &str) -> String {
+    line.split('\\').map(|part| printable(part).to_string()).collect::<Vec<_>>().join("\\")
+}
