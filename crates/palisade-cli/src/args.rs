@@ -74,19 +74,19 @@ pub struct StatusArgs {
 #[derive(clap::Args)]
 pub struct PolicyArgs {
     /// Read below PATH: a file, or a folder and all in it
-    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
     ro: Vec<PathBuf>,
 
     /// Read and execute below PATH
-    #[arg(long, visible_alias = "rox", value_name = "PATH", help_heading = "Grants")]
+    #[arg(long, visible_alias = "rox", value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
     rx: Vec<PathBuf>,
 
     /// Read, write, create, remove and rename below PATH
-    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
     rw: Vec<PathBuf>,
 
     /// All of --rw, and execute
-    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
     rwx: Vec<PathBuf>,
 
     /// Exact rights: letters (r read, w write, x execute, c create and remove) or the kernel's names, with commas
@@ -111,7 +111,7 @@ pub struct PolicyArgs {
     bind_udp: Vec<Ports>,
 
     /// Connect to the UNIX sockets at or below PATH
-    #[arg(long, value_name = "PATH", help_heading = "Grants")]
+    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
     unix: Vec<PathBuf>,
 
     /// What kinds of programs need: shared, stdio, tty, pty, tmp, vminfo, dns, certs, system
@@ -143,6 +143,11 @@ pub struct PolicyArgs {
     /// Never fail for what this kernel cannot restrict: run even if that is all
     #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
     best_effort: bool,
+}
+
+/// clap's own parser says of an empty path that it is missing.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl PolicyArgs {

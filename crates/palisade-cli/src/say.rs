@@ -20,7 +20,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// One message, whose later lines stand as they are. What is in it is made harmless once more, for words of the
 /// command line can be in it as they were given.
 pub fn line(message: &str) {
-    let safe: Vec<String> = message.lines().map(|line| printable_line(line)).collect();
+    let safe: Vec<String> = message.lines().map(printable_line).collect();
     // There is nobody left to tell if standard error is closed.
     let _ = writeln!(io::stderr(), "palisade: {}", safe.join("\n"));
 }

@@ -58,3 +58,8 @@ pub use rule::fd;
 pub use rule::{Paths, Ports, Rule, path, ro, rw, rwx, rx};
 pub use text::{Printable, printable};
 pub use uapi::Log;
+
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "program"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,149 @@
+//! Runs the command as whoever runs the tests, and if that is root, as an ordinary user too.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const NOBODY: u32 = 65534;
+
+/// Someone who runs the command, in a fresh folder of his own.
+pub struct User {
+    pub name: &'static str,
+    uid: Option<u32>,
+    dir: tempfile::TempDir,
+}
+
+/// Does the same as each user.
+pub fn each_user(test: impl Fn(&User)) {
+    let me = || User { name: "the caller", uid: None, dir: folder(None) };
+    test(&me());
+    if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+        test(&User { name: "an ordinary user", uid: Some(NOBODY), dir: folder(Some(NOBODY)) });
+    }
+}
+
+fn folder(owner: Option<u32>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // The build's own folder may be closed to others. Another process copies: a descriptor of ours, open to write,
+    // could be inherited by a neighbour's child, and make the copy busy.
+    let copied =
+        Command::new("cp").arg(env!("CARGO_BIN_EXE_palisade")).arg(dir.path().join("palisade")).status();
+    assert!(copied.unwrap().success());
+    fs::create_dir(dir.path().join("w")).unwrap();
+    chown(dir.path().join("w"), owner, owner).unwrap();
+    dir
+}
+
+impl User {
+    /// His folder, in which everything runs.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("w")
+    }
+
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.home().join(name);
+        fs::write(&path, content).unwrap();
+        chown(&path, self.uid, self.uid).unwrap();
+        path
+    }
+
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.home().join(name);
+        fs::create_dir(&path).unwrap();
+        chown(&path, self.uid, self.uid).unwrap();
+        path
+    }
+
+    /// Any program, unconfined.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.home()).env_clear().stdin(Stdio::null());
+        command
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.home())
+            .env("TMPDIR", self.home());
+        command.env("LC_ALL", "C");
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
+        command
+    }
+
+    /// `palisade` with these arguments.
+    pub fn palisade<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        let mut command = self.command(self.dir.path().join("palisade"));
+        command.args(args);
+        Ran::of(self, command)
+    }
+
+    /// `palisade run` with these words; none has a space in it.
+    pub fn run(&self, words: &str) -> Ran {
+        self.palisade(["run"].into_iter().chain(words.split_whitespace()))
+    }
+
+    /// `palisade run OPTIONS -- sh -c SCRIPT`
+    pub fn script(&self, options: &str, shell: &str, script: &str) -> Ran {
+        self.palisade(
+            ["run"].into_iter().chain(options.split_whitespace()).chain(["--", shell, "-c", script]),
+        )
+    }
+}
+
+/// What came of a command.
+pub struct Ran {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    what: String,
+}
+
+impl Ran {
+    pub fn of(user: &User, mut command: Command) -> Ran {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let what = format!("{command:?} as {}", user.name);
+        Ran { status: status.code(), stdout: text(stdout), stderr: text(stderr), what }
+    }
+
+    /// It ended with this status and said exactly this.
+    #[track_caller]
+    pub fn said(&self, status: i32, stdout: &str, stderr: &str) -> &Ran {
+        let ran = (self.status, self.stdout.as_str(), self.stderr.as_str());
+        assert_eq!(ran, (Some(status), stdout, stderr), "{}", self.what);
+        self
+    }
+
+    /// It went well, and said nothing on standard error.
+    #[track_caller]
+    pub fn works(&self) -> &Ran {
+        assert_eq!((self.status, self.stderr.as_str()), (Some(0), ""), "{}: {}", self.what, self.stdout);
+        self
+    }
+
+    /// It failed, and said on standard error which rule of the kernel's it was.
+    #[track_caller]
+    pub fn refused(&self, words: &str) -> &Ran {
+        assert!(
+            self.status != Some(0) && self.stderr.contains(words),
+            "{}: {:?} {}",
+            self.what,
+            self.status,
+            self.stderr
+        );
+        assert!(!self.stderr.contains("palisade: "), "{}: {}", self.what, self.stderr);
+        self
+    }
+}
+
+/// The tool is needed: a test that cannot run must not pass.
+pub fn needs(tools: &[&str]) {
+    let found = |tool: &&&str| {
+        ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(tool).exists())
+    };
+    let missing: Vec<_> = tools.iter().filter(|tool| !found(tool)).collect();
+    assert!(missing.is_empty(), "this test needs {missing:?}: install them");
+}
