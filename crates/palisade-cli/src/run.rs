@@ -8,7 +8,6 @@ use palisade::{Error, Kernel, Lost, Plan, Program, Report, Rights, printable};
 use serde_json::json;
 
 use crate::args::{PolicyArgs, RunArgs};
-use crate::status::ABOUT;
 use crate::{Failure, say};
 
 /// COMMAND was found and cannot be run.
@@ -22,11 +21,11 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let program = Program::find(name).map_err(|error| program_failure(&error))?;
     let policy = args.policy.policy();
     let policy = if args.no_program { policy } else { policy.rules(program.rules()) };
-    let plan = policy.plan(&kernel).map_err(|error| policy_failure(&error, &args.policy, &kernel))?;
+    let plan = policy.plan(&kernel).map_err(|error| policy_failure(&error, &kernel))?;
     if args.dry_run {
         return dry_run(&args, &plan, &program);
     }
-    let report = plan.enforce().map_err(|error| policy_failure(&error, &args.policy, &kernel))?;
+    let report = plan.enforce().map_err(|error| policy_failure(&error, &kernel))?;
     tell(&args, &report, &program);
     Err(become_program(&program, name, rest))
 }
@@ -52,20 +51,17 @@ fn program_failure(error: &Error) -> Failure {
 }
 
 /// The same error, with the option that helps in place of the method.
-fn policy_failure(error: &Error, args: &PolicyArgs, kernel: &Kernel) -> Failure {
+fn policy_failure(error: &Error, kernel: &Kernel) -> Failure {
     let hint = if error.is_missing_path() {
         "--ignore-missing skips what does not exist".to_owned()
     } else if error.is_unsupported() {
-        let lost = args.usually_required() - kernel.rights();
-        let alone: Vec<&str> = categories(lost).map(|(name, _)| name).collect();
         match kernel.abi() {
             Err(why) => {
                 format!("{}; --best-effort runs COMMAND all the same, confined by nothing", why.help())
             }
-            Ok(_) if alone.is_empty() => "--best-effort goes on without, and names what is open".to_owned(),
             Ok(_) => format!(
-                "--best-effort goes on without, and names what is open; so does --unrestricted {} for these alone",
-                alone.join(",")
+                "--unrestricted {} leaves these open and goes on; --best-effort goes on whatever is open",
+                short_names(error.rights()).join(",")
             ),
         }
     } else if error.is_several_threads() || error.is_too_many_layers() {
@@ -77,11 +73,13 @@ fn policy_failure(error: &Error, args: &PolicyArgs, kernel: &Kernel) -> Failure 
     Failure::new(if hint.is_empty() { message.to_string() } else { format!("{message}; {hint}") })
 }
 
-fn categories(rights: Rights) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let described = Rights::CATEGORIES.into_iter().zip(ABOUT);
-    described
-        .filter(move |((_, category), _)| category.intersects(rights))
-        .map(|((name, _), (_, about))| (name, about))
+/// Rights as --unrestricted takes them: whole categories by their names.
+fn short_names(rights: Rights) -> Vec<&'static str> {
+    let name = |(name, category): (&'static str, Rights)| match rights.contains(category) {
+        true => vec![name],
+        false => (category & rights).names().collect(),
+    };
+    Rights::CATEGORIES.into_iter().flat_map(name).collect()
 }
 
 /// What the options name, or what is required unless they say otherwise, and this kernel does not restrict.
@@ -131,7 +129,7 @@ fn open_line(lost: &[Lost], plan: &Plan) -> Option<String> {
 }
 
 fn dry_run(args: &RunArgs, plan: &Plan, program: &Program) -> Result<(), Failure> {
-    let report = plan.check().map_err(|error| policy_failure(&error, &args.policy, plan.kernel()))?;
+    let report = plan.check().map_err(|error| policy_failure(&error, plan.kernel()))?;
     let unresolved: Vec<&str> = program.unresolved().collect();
     let text = if args.json {
         let value = json!({ "command": program, "report": report });

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::rights::Rights;
 use crate::text::printable;
 
 /// What went wrong, on which path or port, and what to do about it.
@@ -20,6 +21,7 @@ struct Inner {
     hint: String,
     errno: Option<i32>,
     path: Option<PathBuf>,
+    rights: Rights,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(kind: Kind, message: String, hint: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message, hint: hint.into(), errno: None, path: None }))
+        Error(Box::new(Inner {
+            kind,
+            message,
+            hint: hint.into(),
+            errno: None,
+            path: None,
+            rights: Rights::empty(),
+        }))
     }
 
     pub(crate) fn invalid(message: String, hint: impl Into<String>) -> Error {
@@ -72,6 +81,11 @@ impl Error {
 
     pub(crate) fn with_errno(mut self, errno: i32) -> Error {
         self.0.errno = Some(errno);
+        self
+    }
+
+    pub(crate) fn with_rights(mut self, rights: Rights) -> Error {
+        self.0.rights = rights;
         self
     }
 
@@ -114,6 +128,11 @@ impl Error {
     /// The path that the error is about.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
+    }
+
+    /// The rights that are required and cannot be restricted here, if that is the error.
+    pub fn rights(&self) -> Rights {
+        self.0.rights
     }
 
     /// The error number of the system call that failed.

@@ -306,7 +306,7 @@ fn required(policy: &Policy, handleable: Rights) -> Result<Rights> {
 
 fn unsupported(kernel: &Kernel, missing: Rights) -> Error {
     let hint = ".best_effort() goes on with what there is and reports what is lost; .require(…) names what must hold";
-    match kernel.abi() {
+    let error = match kernel.abi() {
         Err(why) => Error::new(Kind::Unsupported, format!("nothing can be confined: {why}"), why.help()),
         Ok(abi) => {
             let names: Vec<_> = missing.names().collect();
@@ -317,7 +317,8 @@ fn unsupported(kernel: &Kernel, missing: Rights) -> Error {
             );
             Error::new(Kind::Unsupported, message, hint)
         }
-    }
+    };
+    error.with_rights(missing)
 }
 
 /// Whether what is handled is affected by an erratum that is not fixed.
@@ -459,7 +460,7 @@ mod tests {
         assert!(note(&Policy::new().rw("/a").best_effort()));
         assert!(!note(&Policy::new().ro("/a").best_effort()));
         let error = Policy::new().require(Rights::REFER).plan(&kernel(1)).unwrap_err();
-        assert!(error.is_unsupported() && error.to_string().contains("refer"), "{error}");
+        assert_eq!((error.is_unsupported(), error.rights()), (true, Rights::REFER), "{error}");
         assert!(Policy::new().require(Rights::READ_FILE).plan(&kernel(1)).is_ok());
         // Left alone, it is refused all the same.
         let alone = Policy::new().unrestricted(Rights::REFER).plan(&kernel(7)).unwrap();
