@@ -1,9 +1,10 @@
 //! The one effect: a plan becomes a ruleset, and the ruleset binds a process, a thread or a child.
 //!
 //! System calls: for each rule open, add_rule and close (one more add_rule on what is no directory, if the rule has
-//! rights of directories); besides create_ruleset, prctl (before ABI 11), restrict_self and close.
+//! rights of directories); besides create_ruleset, prctl (before ABI 11), restrict_self and close, and for
+//! [`Policy::enforce`](crate::Policy::enforce) the two queries of `Kernel::probe` and, below ABI 8, a look at whether
+//! other threads run. tests/syscalls counts them.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ impl Plan {
         if self.handled.is_empty() {
             return Ok(Report { plan: self, covers: Covers::Nobody, skipped: Vec::new(), notes: Vec::new() });
         }
-        let Ruleset { fd, skipped, notes } = self.ruleset()?;
+        let Ruleset { fd, skipped, notes, .. } = self.ruleset()?;
         if self.prctl() {
             sys::set_no_new_privs().map_err(|errno| {
                 let message = "no_new_privs cannot be set, without which nobody may confine himself";
@@ -76,6 +77,9 @@ impl Plan {
     }
 
     fn check_alone(&self) -> Result<()> {
+        if sys::alone() {
+            return Ok(());
+        }
         let threads = sys::threads().map_err(|error| {
             let hint = "mount /proc, or use enforce_thread() for one thread; Linux 7.0 needs neither";
             let message = format!("the threads of this process cannot be counted: {error}");
@@ -124,6 +128,8 @@ pub(crate) struct Ruleset {
     pub fd: OwnedFd,
     pub skipped: Vec<PathBuf>,
     pub notes: Vec<String>,
+    /// Where paths get their NUL byte.
+    name: Vec<u8>,
 }
 
 impl Plan {
@@ -151,7 +157,7 @@ impl Plan {
             };
             Error::new(ErrorKind::System, message.to_owned(), hint).with_errno(errno)
         })?;
-        let mut ruleset = Ruleset { fd, skipped: Vec::new(), notes: Vec::new() };
+        let mut ruleset = Ruleset { fd, skipped: Vec::new(), notes: Vec::new(), name: Vec::new() };
         for rule in &self.rules {
             ruleset.add(rule)?;
         }
@@ -187,9 +193,7 @@ impl Ruleset {
     }
 
     fn add_path(&mut self, path: &Path, terms: &Terms) -> Result<()> {
-        // A plan's paths have no NUL byte.
-        let name = CString::new(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
-        match sys::open_path(&name, terms.kind == Some(Kind::Dir)) {
+        match sys::open_path(path, terms.kind == Some(Kind::Dir), &mut self.name) {
             Ok(fd) => self.add_opened(fd.as_fd(), path, terms),
             Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) if terms.preset => Ok(()),
             Err(libc::ENOTDIR) if terms.kind == Some(Kind::Dir) && std::fs::exists(path).unwrap_or(false) => {
@@ -267,8 +271,7 @@ impl Ruleset {
             if beside || CERT_SOURCES.iter().any(|known| target.starts_with(known)) {
                 continue;
             }
-            let name = CString::new(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
-            let Ok(fd) = sys::open_path(&name, false) else { continue };
+            let Ok(fd) = sys::open_path(&path, false, &mut self.name) else { continue };
             if sys::file_type(fd.as_fd()) == Ok(libc::S_IFREG) {
                 self.add_opened(fd.as_fd(), &path, terms)?;
             }

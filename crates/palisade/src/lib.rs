@@ -50,7 +50,7 @@ pub use plan::{Lost, Plan};
 pub use policy::{BestEffort, Policy};
 pub use preset::Preset;
 #[cfg(feature = "program")]
-pub use program::Program;
+pub use program::{Program, Start};
 pub use report::{Covers, Outcome, Report};
 pub use rights::{Abi, Rights};
 #[cfg(unix)]

@@ -1,8 +1,7 @@
 //! From a policy to what one kernel is told: pure, without a system call.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::hash::{DefaultHasher, Hasher};
 
 use crate::error::{Error, Kind, Result};
 use crate::kernel::{Kernel, Unavailable};
@@ -10,7 +9,7 @@ use crate::policy::Policy;
 use crate::report::describe;
 use crate::rights::{Abi, Rights};
 use crate::rule::{Ports, Rule, Target, Terms};
-use crate::uapi::{LOG_ABI, Log, QUIET_ABI};
+use crate::uapi::{ERRATA, LOG_ABI, Log, QUIET_ABI};
 
 /// What a kernel will be told, and what of the policy it cannot do, and why: what [`Policy::plan`] makes.
 ///
@@ -29,6 +28,8 @@ pub struct Plan {
     pub(crate) quiet: Rights,
     pub(crate) log: Log,
     pub(crate) notes: Vec<String>,
+    /// What something else closes, and what that is.
+    pub(crate) closed: Vec<(Rights, String)>,
 }
 
 /// One target, with all that the policy says of it.
@@ -103,6 +104,7 @@ impl Plan {
             quiet: Rights::empty(),
             log: Log::empty(),
             notes: Vec::new(),
+            closed: Vec::new(),
         };
         for right in any.names() {
             plan.notes.push(format!("{right}: every port is allowed, so it is not restricted"));
@@ -116,12 +118,6 @@ impl Plan {
         for &(right, range) in &ports {
             if handled.contains(right) && !plan.ports.contains(&(right, range)) {
                 plan.ports.push((right, range));
-            }
-        }
-        let unfixed: Vec<_> = plan.kernel.unfixed().collect();
-        for (number, what) in unfixed {
-            if erratum_matters(number, handled) {
-                plan.notes.push(format!("kernel erratum {number} is not fixed: {what}"));
             }
         }
         Ok(plan)
@@ -166,9 +162,15 @@ impl Plan {
         }
     }
 
-    /// One rule for each path, kind and descriptor, with the rights that are handled.
-    fn add_rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>) {
-        let mut seen: HashMap<(&Path, Option<crate::rule::Kind>), usize> = HashMap::new();
+    /// One rule for each path, kind and descriptor, with the rights that are handled. Paths are compared as they are
+    /// written: /a/ insists on a directory, and /a does not.
+    fn add_rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule> + Clone) {
+        const FREE: u32 = u32::MAX;
+        let count: usize = rules.clone().map(|rule| rule.targets.len()).sum();
+        self.rules.reserve_exact(count);
+        // A hash table of the rules' numbers. Std's takes eight times the memory, which is fresh, and touching a fresh
+        // page costs as much as a rule; it also asks the kernel for random keys.
+        let mut table = vec![FREE; (2 * count).next_power_of_two()];
         for rule in rules {
             let terms = Terms {
                 rights: rule.terms.rights & self.handled,
@@ -180,15 +182,26 @@ impl Plan {
             }
             for target in &rule.targets {
                 if let Target::Path(path) = target {
-                    if let Some(&at) = seen.get(&(path.as_path(), terms.kind)) {
-                        let first = &mut self.rules[at].terms;
+                    let name = path.as_os_str();
+                    let same = |rule: &PathRule| {
+                        let named = matches!(&rule.target, Target::Path(path) if path.as_os_str() == name);
+                        named && rule.terms.kind == terms.kind
+                    };
+                    let mut hasher = DefaultHasher::new();
+                    hasher.write(name.as_encoded_bytes());
+                    let mut slot = hasher.finish() as usize % table.len();
+                    while table[slot] != FREE && !same(&self.rules[table[slot] as usize]) {
+                        slot = (slot + 1) % table.len();
+                    }
+                    if table[slot] != FREE {
+                        let first = &mut self.rules[table[slot] as usize].terms;
                         first.rights |= terms.rights;
                         first.quiet |= terms.quiet;
                         first.optional &= terms.optional;
                         first.preset &= terms.preset;
                         continue;
                     }
-                    seen.insert((path, terms.kind), self.rules.len());
+                    table[slot] = self.rules.len() as u32;
                 }
                 self.rules.push(PathRule { target: target.clone(), terms });
             }
@@ -221,7 +234,29 @@ impl Plan {
 
     /// What else a reader should know, as sentences.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
-        self.notes.iter().map(String::as_str)
+        let errata = self.kernel.unfixed().filter(|(number, _)| erratum_matters(*number, self.handled));
+        let errata = errata.map(|(number, _)| ERRATA[number as usize - 1].note);
+        self.notes.iter().map(String::as_str).chain(errata)
+    }
+
+    /// Notes that something else closes these rights altogether, as a seccomp filter of the caller's; `by` is the end
+    /// of a sentence that begins with "closed by". They stay lost to Landlock ([`Plan::lost`]); the texts say both.
+    ///
+    /// ```
+    /// # use palisade::*;
+    /// let plan = Policy::new().best_effort().plan(&Kernel::new(Abi::V7))?;
+    /// let plan = plan.closed_by(Rights::UDP, "seccomp: no UDP socket can be made");
+    /// assert!(plan.to_string().contains("udp       closed by seccomp: no UDP socket can be made"));
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    pub fn closed_by(mut self, rights: Rights, by: impl Into<String>) -> Plan {
+        self.closed.push((rights, by.into()));
+        self
+    }
+
+    /// What closes a right that is lost to Landlock, if [`Plan::closed_by`] has been told.
+    pub(crate) fn closer(&self, right: Rights) -> Option<&str> {
+        self.closed.iter().find(|(rights, _)| rights.contains(right)).map(|(_, by)| by.as_str())
     }
 
     /// The plan for a child: rules for what /proc says of the caller are left out, for they would be the
@@ -334,6 +369,8 @@ fn erratum_matters(number: u32, handled: Rights) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::rule::{path, ro, rw};
     use crate::{BestEffort, Preset};
@@ -568,7 +605,9 @@ mod tests {
     #[test]
     fn presets_are_part_of_the_plan() {
         let plan = Policy::new().preset(Preset::Dns).plan(&kernel(10)).unwrap();
-        assert!(plan.rules.iter().any(|rule| rule.target == Target::Path("/etc/resolv.conf".into())));
+        assert!(
+            plan.rules.iter().any(|rule| rule.target == Target::Path(Path::new("/etc/resolv.conf").into()))
+        );
         let ports: Vec<_> = plan.ports.iter().map(|(right, ports)| format!("{right} {ports}")).collect();
         assert_eq!(ports, ["connect_tcp 53", "connect_send_udp 53", "bind_udp 0"]);
         assert!(plan.rules.iter().all(|rule| rule.terms.optional && rule.terms.preset));

@@ -99,14 +99,17 @@ impl Policy {
 
     /// Adds a rule. Rights on one path add up.
     pub fn rule(mut self, rule: Rule) -> Policy {
-        self.rules.push(rule);
+        match self.rules.last_mut() {
+            // One rule on two paths says the same as two rules, and takes less memory.
+            Some(last) if last.terms == rule.terms => last.targets.extend(rule.targets),
+            _ => self.rules.push(rule),
+        }
         self
     }
 
     /// Adds several rules.
-    pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Policy {
-        self.rules.extend(rules);
-        self
+    pub fn rules(self, rules: impl IntoIterator<Item = Rule>) -> Policy {
+        rules.into_iter().fold(self, Policy::rule)
     }
 
     /// Allows what a program needs in order to start, found as [`Program::find`](crate::Program::find) does: single

@@ -2,6 +2,7 @@
 //! exist on a system is left out.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{Error, quoted};
@@ -194,6 +195,18 @@ impl Preset {
         }
     }
 
+    /// All that it allows somewhere.
+    ///
+    /// ```
+    /// use palisade::{Preset, Rights};
+    /// assert!(Preset::Dns.allows().contains(Rights::CONNECT_SEND_UDP));
+    /// ```
+    pub fn allows(self) -> Rights {
+        let rules = self.rules();
+        let ports = self.ports().iter().map(|(right, _)| *right);
+        rules.iter().map(Rule::allows).chain(ports).collect()
+    }
+
     pub(crate) fn rules(self) -> Vec<Rule> {
         let entries = match self {
             Preset::Shared => SHARED,
@@ -207,7 +220,7 @@ impl Preset {
             Preset::System => SYSTEM,
         };
         let listed = entries.iter().map(|(rights, paths)| {
-            Rule::of_preset(paths.iter().map(|p| Target::Path(p.into())).collect(), *rights)
+            Rule::of_preset(paths.iter().map(|p| Target::Path(Path::new(p).into())).collect(), *rights)
         });
         let found = match self {
             Preset::Stdio => (0..=2).map(Target::Stdio).collect(),
@@ -298,7 +311,7 @@ mod tests {
                     let Target::Path(path) = target else { continue };
                     assert!(path.is_absolute(), "{preset}: {path:?}");
                     for secret in secrets {
-                        assert!(!std::path::Path::new(secret).starts_with(&path), "{preset}: {path:?}");
+                        assert!(!Path::new(secret).starts_with(&path), "{preset}: {path:?}");
                     }
                 }
             }

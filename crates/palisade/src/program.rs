@@ -31,7 +31,7 @@ use std::rc::Rc;
 use crate::error::errno_name;
 use crate::text::printable;
 use elf::{Arch, Elf};
-pub use grant::Program;
+pub use grant::{Program, Start};
 
 const MAX_SCRIPTS: usize = 4;
 const MAX_OBJECTS: usize = 256;
@@ -47,6 +47,8 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub(crate) struct Search<'a> {
     /// PATH to look a bare name up in (None: the variable is unset).
     pub(crate) path: Option<&'a OsStr>,
+    /// PATH as the program will have it, in which `env` in a script looks.
+    pub(crate) path_at_start: Option<&'a OsStr>,
     /// LD_LIBRARY_PATH (None if it does not reach the program).
     pub(crate) ld_library_path: Option<&'a OsStr>,
     /// The folder that the program starts in, where it is not the current one: relative names in a `#!` line, a
@@ -377,7 +379,7 @@ impl Files {
             }
         };
         let variable = env.path.map(|path| path.map(OsString::from_vec));
-        let variable = variable.as_ref().map_or(search.path, |path| path.as_deref());
+        let variable = variable.as_ref().map_or(search.path_at_start, |path| path.as_deref());
         let dir = env.chdir.map_or(self.dir.clone(), |dir| self.at_start(&dir));
         let found = look_up(OsStr::from_bytes(&env.name), variable, &dir, search).map_err(|fault| {
             let spaced = fault.kind == FaultKind::NotFound && env.name.contains(&b' ');

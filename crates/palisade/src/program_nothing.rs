@@ -8,6 +8,17 @@ use crate::kernel::Unavailable;
 use crate::rights::Rights;
 use crate::rule::Rule;
 
+/// Where a program will start, and with which variables.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start<'a> {
+    /// PATH, in which `env` in the first line of a script looks; `None` if it is unset.
+    pub path: Option<&'a OsStr>,
+    /// LD_LIBRARY_PATH; `None` if it is unset.
+    pub ld_library_path: Option<&'a OsStr>,
+    /// The folder, if it is not the current one.
+    pub dir: Option<&'a Path>,
+}
+
 /// A program that was found, and the files it needs in order to start.
 #[derive(Debug)]
 pub struct Program(std::convert::Infallible);
@@ -17,6 +28,11 @@ impl Program {
     pub fn find(_name: impl AsRef<OsStr>) -> Result<Program> {
         let why = Unavailable::NotLinux;
         Err(Error::new(Kind::Unsupported, format!("no program can be confined: {why}"), why.help()))
+    }
+
+    /// An error: only on Linux there is something to find.
+    pub fn find_for(name: impl AsRef<OsStr>, _start: &Start<'_>) -> Result<Program> {
+        Program::find(name)
     }
 
     /// What to execute.

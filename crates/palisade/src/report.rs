@@ -108,7 +108,7 @@ impl Report {
 /// The lines that plan and report share: each category, what is allowed, and the notes.
 pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     for (name, category) in Rights::CATEGORIES {
-        writeln!(f, "  {name:<9} {}", Standing::of(plan, category))?;
+        writeln!(f, "  {name:<9} {}", Standing { plan, category })?;
     }
     if !plan.rules.is_empty() || !plan.ports.is_empty() {
         writeln!(f, "  allowed:")?;
@@ -119,7 +119,7 @@ pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     for (right, ports) in &plan.ports {
         writeln!(f, "    port {ports}  {right}")?;
     }
-    plan.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
+    plan.notes().try_for_each(|note| writeln!(f, "  note: {note}"))
 }
 
 /// Rights for people: what the letters stand for, where all of a letter that is handled is there; else by name.
@@ -144,45 +144,40 @@ fn in_words(rights: Rights, handled: Rights) -> String {
 }
 
 /// How much of a category is enforced, in words.
-struct Standing {
+struct Standing<'a> {
+    plan: &'a Plan,
     category: Rights,
-    requested: Rights,
-    enforced: Rights,
-    lost: Vec<Lost>,
 }
 
-impl Standing {
-    fn of(plan: &Plan, category: Rights) -> Standing {
-        Standing {
-            category,
-            requested: plan.requested & category,
-            enforced: plan.enforced & category,
-            lost: plan.lost().filter(|lost| category.contains(lost.right())).collect(),
-        }
-    }
-}
-
-impl fmt::Display for Standing {
+impl fmt::Display for Standing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.requested.is_empty(), self.enforced.is_empty()) {
-            (true, _) => return f.write_str("not restricted: the policy leaves it alone"),
-            (false, true) => f.write_str("NOT ENFORCED")?,
-            (false, false) => f.write_str("enforced")?,
+        let (requested, enforced) = (self.plan.requested & self.category, self.plan.enforced & self.category);
+        let lost = || self.plan.lost().filter(|lost| self.category.contains(lost.right()));
+        if requested.is_empty() {
+            return f.write_str("not restricted: the policy leaves it alone");
         }
-        if !self.enforced.is_empty() {
-            let alone: Vec<_> = (self.category - self.requested).names().collect();
-            if !alone.is_empty() {
-                write!(f, ", but {} left alone", alone.join(", "))?;
+        if enforced.is_empty() {
+            let Some(first) = lost().next() else { return Ok(()) };
+            let by = self.plan.closer(first.right());
+            return match by.filter(|by| lost().all(|lost| self.plan.closer(lost.right()) == Some(*by))) {
+                Some(by) => write!(f, "closed by {by} (Landlock: {})", first.why()),
+                None => write!(f, "NOT ENFORCED: {}", first.why()),
+            };
+        }
+        f.write_str("enforced")?;
+        let alone: Vec<_> = (self.category - requested).names().collect();
+        if !alone.is_empty() {
+            write!(f, ", but {} left alone", alone.join(", "))?;
+        }
+        let mut word = ", but";
+        for lost in lost() {
+            match self.plan.closer(lost.right()) {
+                Some(by) => write!(f, "{word} {lost}: closed by {by}")?,
+                None => write!(f, "{word} NOT {lost}")?,
             }
+            word = ",";
         }
-        let mut lost = self.lost.iter();
-        if let Some(first) = lost.next() {
-            if self.enforced.is_empty() {
-                return write!(f, ": {}", first.why());
-            }
-            write!(f, ", but NOT {first}")?;
-        }
-        lost.try_for_each(|lost| write!(f, ", NOT {lost}"))
+        Ok(())
     }
 }
 
@@ -249,13 +244,15 @@ mod json {
     impl Serialize for PathRule {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let mut map = serializer.serialize_map(None)?;
-            match &self.target {
-                Target::Path(path) => map.serialize_entry("path", &Bytes(path))?,
+            let path = match &self.target {
+                Target::Path(path) => Some(&**path),
                 #[cfg(unix)]
-                Target::Fd(crate::rule::Descriptor { name: Some(name), .. }) => {
-                    map.serialize_entry("path", &Bytes(name))?;
-                }
-                other => map.serialize_entry("descriptor", &other.to_string())?,
+                Target::Fd(descriptor) => descriptor.name.as_deref(),
+                _ => None,
+            };
+            match path {
+                Some(path) => map.serialize_entry("path", &Bytes(path))?,
+                None => map.serialize_entry("descriptor", &self.target.to_string())?,
             }
             map.serialize_entry("rights", &self.terms.rights)?;
             map.serialize_entry("optional", &self.terms.optional)?;
@@ -295,11 +292,19 @@ mod json {
         }
     }
 
+    #[derive(serde::Serialize)]
+    struct Closed<'a> {
+        rights: Rights,
+        by: &'a str,
+    }
+
     fn entries<M: SerializeMap>(map: &mut M, plan: &Plan) -> Result<(), M::Error> {
         map.serialize_entry("kernel", &plan.kernel)?;
         map.serialize_entry("requested", &plan.requested)?;
         map.serialize_entry("enforced", &plan.enforced)?;
         map.serialize_entry("lost", &plan.lost().collect::<Vec<_>>())?;
+        let closed = plan.closed.iter().map(|(rights, by)| Closed { rights: *rights, by });
+        map.serialize_entry("closed", &closed.collect::<Vec<_>>())?;
         map.serialize_entry("paths", &plan.rules)?;
         map.serialize_entry("ports", &plan.ports.iter().map(|&(r, p)| Port(r, p)).collect::<Vec<_>>())
     }
@@ -308,7 +313,7 @@ mod json {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let mut map = serializer.serialize_map(None)?;
             entries(&mut map, self)?;
-            map.serialize_entry("notes", &self.notes)?;
+            map.serialize_entry("notes", &self.notes().collect::<Vec<_>>())?;
             map.end()
         }
     }

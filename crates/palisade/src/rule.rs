@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, OwnedFd};
-#[cfg(unix)]
 use std::sync::Arc;
 
 use crate::error::{Error, quoted};
@@ -55,10 +54,10 @@ pub(crate) enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    Path(PathBuf),
+pub enum Target {
+    Path(Arc<Path>),
     #[cfg(unix)]
-    Fd(Descriptor),
+    Fd(Arc<Descriptor>),
     /// Each file that a symbolic link in this directory leads to; nothing else of it.
     Links(&'static str),
     /// The file that descriptor 0, 1 or 2 is open on, with no more than the descriptor's own mode.
@@ -69,9 +68,9 @@ pub(crate) enum Target {
 
 /// A shared descriptor. Two are equal if they are the same one.
 #[cfg(unix)]
-#[derive(Clone, Debug)]
-pub(crate) struct Descriptor {
-    pub fd: Arc<OwnedFd>,
+#[derive(Debug)]
+pub struct Descriptor {
+    pub fd: OwnedFd,
     /// What it was opened as, if that is known: for messages alone.
     pub name: Option<PathBuf>,
 }
@@ -89,11 +88,12 @@ impl Eq for Descriptor {}
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Path(path) => crate::printable(path).fmt(f),
+            Target::Path(path) => crate::printable(&**path).fmt(f),
             #[cfg(unix)]
-            Target::Fd(Descriptor { name: Some(name), .. }) => crate::printable(name).fmt(f),
-            #[cfg(unix)]
-            Target::Fd(Descriptor { fd, name: None }) => write!(f, "descriptor {}", fd.as_raw_fd()),
+            Target::Fd(descriptor) => match &descriptor.name {
+                Some(name) => crate::printable(name).fmt(f),
+                None => write!(f, "descriptor {}", descriptor.fd.as_raw_fd()),
+            },
             Target::Links(dir) => write!(f, "{dir} (where its links lead)"),
             Target::Stdio(n) => write!(f, "descriptor {n} (as it is open)"),
             Target::Terminal(n) => write!(f, "descriptor {n} (if it is a terminal)"),
@@ -108,7 +108,7 @@ impl Rule {
 
     #[cfg(all(feature = "program", target_os = "linux"))]
     pub(crate) fn opened(fd: OwnedFd, name: PathBuf, rights: Rights) -> Rule {
-        Rule::of(vec![Target::Fd(Descriptor { fd: Arc::new(fd), name: Some(name) })], rights)
+        Rule::of(vec![Target::Fd(Arc::new(Descriptor { fd, name: Some(name) }))], rights)
     }
 
     pub(crate) fn of_preset(targets: Vec<Target>, rights: Rights) -> Rule {
@@ -187,7 +187,7 @@ pub fn rwx(paths: impl Paths) -> Rule {
 /// let terminal = path("/dev/tty").rights(Rights::READ_FILE | Rights::WRITE_FILE | Rights::IOCTL_DEV);
 /// ```
 pub fn path(paths: impl Paths) -> Rule {
-    Rule::of(paths.into_paths().into_iter().map(Target::Path).collect(), Rights::empty())
+    Rule::of(paths.into_targets(), Rights::empty())
 }
 
 /// A rule on an open descriptor, of any mode (O_PATH is enough); it allows what [`Rule::rights`] then adds.
@@ -195,7 +195,7 @@ pub fn path(paths: impl Paths) -> Rule {
 /// A pipe or a socket needs no rule, and gets none.
 #[cfg(unix)]
 pub fn fd(fd: impl Into<OwnedFd>) -> Rule {
-    Rule::of(vec![Target::Fd(Descriptor { fd: Arc::new(fd.into()), name: None })], Rights::empty())
+    Rule::of(vec![Target::Fd(Arc::new(Descriptor { fd: fd.into(), name: None }))], Rights::empty())
 }
 
 impl FromStr for Rule {
@@ -246,7 +246,7 @@ fn suffix(text: &OsStr, len: usize) -> OsString {
 /// One path or several: what [`ro`] and its like take.
 pub trait Paths: sealed::Sealed {
     #[doc(hidden)]
-    fn into_paths(self) -> Vec<PathBuf>;
+    fn into_targets(self) -> Vec<Target>;
 }
 
 mod sealed {
@@ -257,53 +257,52 @@ macro_rules! one_path {
     ($($type:ty),*) => {$(
         impl sealed::Sealed for $type {}
         impl Paths for $type {
-            fn into_paths(self) -> Vec<PathBuf> {
-                vec![PathBuf::from(self)]
+            fn into_targets(self) -> Vec<Target> {
+                let path: &Path = self.as_ref();
+                vec![Target::Path(path.into())]
             }
         }
     )*};
 }
-one_path!(&str, String, &String, &OsStr, OsString, &OsString, PathBuf, Cow<'_, Path>, Box<Path>);
-
-impl sealed::Sealed for &Path {}
-impl Paths for &Path {
-    fn into_paths(self) -> Vec<PathBuf> {
-        vec![self.to_owned()]
-    }
-}
-
-impl sealed::Sealed for &PathBuf {}
-impl Paths for &PathBuf {
-    fn into_paths(self) -> Vec<PathBuf> {
-        vec![self.clone()]
-    }
-}
+one_path!(
+    &str,
+    String,
+    &String,
+    &OsStr,
+    OsString,
+    &OsString,
+    &Path,
+    PathBuf,
+    &PathBuf,
+    Cow<'_, Path>,
+    Box<Path>
+);
 
 impl<P: AsRef<Path>, const N: usize> sealed::Sealed for [P; N] {}
 impl<P: AsRef<Path>, const N: usize> Paths for [P; N] {
-    fn into_paths(self) -> Vec<PathBuf> {
-        self.as_slice().into_paths()
+    fn into_targets(self) -> Vec<Target> {
+        self.as_slice().into_targets()
     }
 }
 
 impl<P: AsRef<Path>> sealed::Sealed for &[P] {}
 impl<P: AsRef<Path>> Paths for &[P] {
-    fn into_paths(self) -> Vec<PathBuf> {
-        self.iter().map(|p| p.as_ref().to_owned()).collect()
+    fn into_targets(self) -> Vec<Target> {
+        self.iter().map(|p| Target::Path(p.as_ref().into())).collect()
     }
 }
 
 impl<P: AsRef<Path>> sealed::Sealed for Vec<P> {}
 impl<P: AsRef<Path>> Paths for Vec<P> {
-    fn into_paths(self) -> Vec<PathBuf> {
-        self.as_slice().into_paths()
+    fn into_targets(self) -> Vec<Target> {
+        self.as_slice().into_targets()
     }
 }
 
 impl<P: AsRef<Path>> sealed::Sealed for &Vec<P> {}
 impl<P: AsRef<Path>> Paths for &Vec<P> {
-    fn into_paths(self) -> Vec<PathBuf> {
-        self.as_slice().into_paths()
+    fn into_targets(self) -> Vec<Target> {
+        self.as_slice().into_targets()
     }
 }
 

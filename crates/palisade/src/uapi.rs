@@ -93,23 +93,29 @@ pub(crate) const NO_NEW_PRIVS_ABI: u32 = 11;
 /// Layers that can be stacked on one thread; the next one is E2BIG.
 pub(crate) const MAX_LAYERS: u32 = 16;
 
-/// One erratum: the ABI it concerns and what stays wrong where it is not fixed. Bit N-1 is erratum N.
+/// One erratum: the ABI it concerns, what stays wrong where it is not fixed, and the same as a plan's note. Bit N-1
+/// is erratum N.
 pub(crate) struct Erratum {
     pub abi: u32,
     pub unfixed: &'static str,
+    pub note: &'static str,
+}
+
+macro_rules! erratum {
+    ($number:literal, $abi:literal, $unfixed:literal) => {
+        Erratum {
+            abi: $abi,
+            unfixed: $unfixed,
+            note: concat!("kernel erratum ", $number, " is not fixed: ", $unfixed),
+        }
+    };
 }
 
 pub(crate) const ERRATA: [Erratum; 4] = [
-    Erratum { abi: 4, unfixed: "MPTCP, SMC and SCTP sockets are restricted by the TCP rights too" },
-    Erratum { abi: 6, unfixed: "threads of one process that are confined apart cannot signal each other" },
-    Erratum {
-        abi: 1,
-        unfixed: "a directory moved out of its bind mount while open may keep too many rights",
-    },
-    Erratum {
-        abi: 1,
-        unfixed: "removing a file on an overlay file system needs make_char besides remove_file",
-    },
+    erratum!(1, 4, "MPTCP, SMC and SCTP sockets are restricted by the TCP rights too"),
+    erratum!(2, 6, "threads of one process that are confined apart cannot signal each other"),
+    erratum!(3, 1, "a directory moved out of its bind mount while open may keep too many rights"),
+    erratum!(4, 1, "removing a file on an overlay file system needs make_char besides remove_file"),
 ];
 
 /// System calls and flags: all of it is Linux's alone.

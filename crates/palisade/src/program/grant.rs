@@ -9,6 +9,17 @@ use crate::rights::Rights;
 use crate::rule::{Rule, Target};
 use crate::sys;
 
+/// Where a program will start, and with which variables, as far as that decides which files it needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start<'a> {
+    /// PATH, in which `env` in the first line of a script looks; `None` if it is unset.
+    pub path: Option<&'a OsStr>,
+    /// LD_LIBRARY_PATH; `None` if it is unset.
+    pub ld_library_path: Option<&'a OsStr>,
+    /// The folder, if it is not the current one.
+    pub dir: Option<&'a Path>,
+}
+
 /// A program that was found, and the files it needs in order to start: itself, the interpreter of a script, the ELF
 /// interpreter and the libraries. They are found by reading; nothing is run.
 ///
@@ -40,10 +51,23 @@ impl Program {
     pub fn find(name: impl AsRef<OsStr>) -> Result<Program> {
         let path = std::env::var_os("PATH");
         let ld_library_path = std::env::var_os("LD_LIBRARY_PATH");
+        let start = Start { path: path.as_deref(), ld_library_path: ld_library_path.as_deref(), dir: None };
+        Program::find_for(name, &start)
+    }
+
+    /// As [`Program::find`], for a program that will start elsewhere or with other variables than this process has.
+    /// The name itself is looked up in this process's PATH and folder all the same.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Program::find`].
+    pub fn find_for(name: impl AsRef<OsStr>, start: &Start<'_>) -> Result<Program> {
+        let path = std::env::var_os("PATH");
         let search = Search {
             path: path.as_deref(),
-            ld_library_path: ld_library_path.as_deref(),
-            dir: None,
+            path_at_start: start.path,
+            ld_library_path: start.ld_library_path,
+            dir: start.dir,
             may_execute: &sys::may_execute,
         };
         let Closure { command, files, unresolved } = closure(name.as_ref(), &search).map_err(|fault| {
@@ -87,7 +111,7 @@ impl Program {
     /// (/dev/null; zero, full, random and urandom to read).
     pub fn rules(&self) -> Vec<Rule> {
         let null = Rights::READ_FILE | Rights::WRITE_FILE;
-        let device = |path: &str, rights| Rule::of_preset(vec![Target::Path(path.into())], rights);
+        let device = |path: &str, rights| Rule::of_preset(vec![Target::Path(Path::new(path).into())], rights);
         let sources = ["/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
         let devices = sources.map(|path| device(path, Rights::READ_FILE));
         self.rules.iter().cloned().chain([device("/dev/null", null)]).chain(devices).collect()

@@ -66,7 +66,7 @@ fn by_mode(path: &Path) -> bool {
 }
 
 fn search() -> Search<'static> {
-    Search { path: None, ld_library_path: None, dir: None, may_execute: &by_mode }
+    Search { path: None, path_at_start: None, ld_library_path: None, dir: None, may_execute: &by_mode }
 }
 
 fn find(command: impl AsRef<OsStr>) -> Result<Closure, Fault> {
@@ -178,8 +178,9 @@ fn path_is_searched_as_execvp_does() {
     let tool = folder.file("c/tool", "#!/bin/sh\n", 0o755);
     let list = |parts: &[&str]| parts.iter().map(|p| folder.0.join(p)).collect::<Vec<_>>();
     let path = |parts: &[&str]| std::env::join_paths(list(parts)).unwrap();
-    let find_in =
-        |name: &str, path: &OsStr| closure(OsStr::new(name), &Search { path: Some(path), ..search() });
+    let find_in = |name: &str, path: &OsStr| {
+        closure(OsStr::new(name), &Search { path: Some(path), path_at_start: Some(path), ..search() })
+    };
 
     assert_eq!(find_in("tool", &path(&["nowhere", "a", "b", "c"])).unwrap().command, tool);
     let fault = find_in("tool", &path(&["b"])).unwrap_err();
@@ -311,7 +312,8 @@ fn scripts() {
     // Through env: env itself and what it starts, which may be a script in turn.
     let inner = folder.script("bin/inner", "#!/bin/cat");
     let path = folder.0.join("bin");
-    let with_path = Search { path: Some(path.as_os_str()), ..search() };
+    let with_path =
+        Search { path: Some(path.as_os_str()), path_at_start: Some(path.as_os_str()), ..search() };
     for line in ["#!/usr/bin/env inner", "#!/usr/bin/env -S -u X A=b inner -v"] {
         let outer = folder.script("outer", line);
         let found = closure(outer.as_os_str(), &with_path).unwrap();

@@ -5,8 +5,10 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::ptr;
 
@@ -104,12 +106,17 @@ pub(crate) fn set_no_new_privs() -> Result<(), Errno> {
     Ok(())
 }
 
-/// `int open(const char *path, O_PATH | O_CLOEXEC | flags)`, open(2)
-pub(crate) fn open_path(path: &CStr, directory: bool) -> Result<OwnedFd, Errno> {
+/// `int openat(AT_FDCWD, const char *path, O_PATH | O_CLOEXEC | flags)`, openat(2); musl's open would make a second
+/// system call. `name` is any buffer, which spares an allocation for each path.
+pub(crate) fn open_path(path: &Path, directory: bool, name: &mut Vec<u8>) -> Result<OwnedFd, Errno> {
+    name.clear();
+    name.extend_from_slice(path.as_os_str().as_bytes());
+    name.push(0);
+    let name = CStr::from_bytes_with_nul(name).map_err(|_| libc::EINVAL)?;
     let flags = libc::O_PATH | libc::O_CLOEXEC | if directory { libc::O_DIRECTORY } else { 0 };
     loop {
         // SAFETY: the string is live and ends in a NUL byte.
-        match check(unsafe { libc::open(path.as_ptr(), flags) }.into()) {
+        match check(unsafe { libc::openat(libc::AT_FDCWD, name.as_ptr(), flags) }.into()) {
             // SAFETY: the kernel has just made this descriptor; nothing else owns it.
             Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
             Err(libc::EINTR) => {}
@@ -149,6 +156,14 @@ pub(crate) fn with_inherited<T>(number: i32, use_it: impl FnOnce(BorrowedFd<'_>,
 pub(crate) fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     use std::io::IsTerminal;
     fd.is_terminal()
+}
+
+/// Whether this process has one thread, by `unshare(CLONE_THREAD)`, unshare(2): if so it succeeds and has no effect.
+/// `false` where a seccomp filter refuses it too. Without it the files of /proc are made for this process first, which
+/// costs more than a rule.
+pub(crate) fn alone() -> bool {
+    // SAFETY: no memory is passed, and nothing that the process shares is named.
+    check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()).is_ok()
 }
 
 /// How many threads this process has: the kernel counts them in the links of /proc/self/task.

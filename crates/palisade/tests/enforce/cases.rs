@@ -1,0 +1,39 @@
+//! The cases, by subject.
+
+mod child;
+mod devices;
+mod exec;
+mod files;
+mod go_modes;
+mod go_tables;
+mod mounts;
+mod net;
+mod presets;
+mod processes;
+mod refer;
+mod requirements;
+mod rules;
+mod threads;
+mod unix;
+
+pub use exec::helper;
+
+use crate::harness::Case;
+
+pub const ALL: &[&[Case]] = &[
+    go_tables::CASES,
+    go_modes::CASES,
+    files::CASES,
+    refer::CASES,
+    exec::CASES,
+    mounts::CASES,
+    devices::CASES,
+    net::CASES,
+    unix::CASES,
+    processes::CASES,
+    threads::CASES,
+    rules::CASES,
+    requirements::CASES,
+    presets::CASES,
+    child::CASES,
+];
