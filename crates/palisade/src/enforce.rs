@@ -44,7 +44,7 @@ impl Plan {
             true => (Vec::new(), Vec::new()),
             false => self.ruleset().map(|ruleset| (ruleset.skipped, ruleset.notes))?,
         };
-        Ok(Report { plan: self.clone(), covers: Covers::Nobody, skipped, notes })
+        Ok(Report { plan: self.clone(), covers: Covers::NotYet, skipped, notes })
     }
 
     fn confine(self, flags: u32, covers: Covers) -> Result<Report> {

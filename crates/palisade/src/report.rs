@@ -23,6 +23,8 @@ pub struct Report {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Covers {
+    /// Nobody yet: the plan was only checked.
+    NotYet,
     /// Nobody: there was nothing that this kernel could enforce.
     Nobody,
     /// The calling thread alone.
@@ -82,14 +84,16 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = match self.covers {
-            Covers::Nobody => return self.plan.fmt(f).and_then(|()| self.left_out(f)),
+            Covers::NotYet => return self.plan.fmt(f).and_then(|()| self.left_out(f)),
+            Covers::Nobody => "Nothing is confined",
             Covers::Thread => "This thread alone is confined",
             Covers::OnlyThread => "This process (its one thread) is confined",
             Covers::AllThreads => "This process (all its threads) is confined",
         };
-        match self.plan.kernel.abi() {
-            Ok(abi) => writeln!(f, "{who} by Landlock {abi}:")?,
-            Err(_) => writeln!(f, "{who} by Landlock:")?,
+        match (self.covers, self.plan.kernel.abi()) {
+            (_, Err(why)) => writeln!(f, "{who}: {why}.")?,
+            (Covers::Nobody, Ok(_)) => writeln!(f, "{who}: nothing is left to restrict.")?,
+            (_, Ok(abi)) => writeln!(f, "{who} by Landlock {abi}:")?,
         }
         describe(f, &self.plan)?;
         self.left_out(f)
