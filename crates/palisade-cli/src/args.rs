@@ -1,11 +1,14 @@
 //! The command line, for clap.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use palisade::{Abi, Policy, Ports, Preset, Rights, Rule, path};
+
+use crate::caps;
 
 /// Confine a program to exactly the files, ports and sockets it needs.
 ///
@@ -41,6 +44,41 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_program: bool,
 
+    /// Do not close with seccomp what this kernel's Landlock leaves open
+    #[arg(long)]
+    pub no_backstop: bool,
+
+    /// Keep these capabilities, or all; by default root gives them all up
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = caps::parse, help_heading = "What COMMAND starts with")]
+    pub keep_caps: Vec<u64>,
+
+    /// Keep descriptor N open for COMMAND; by default those above 2 are closed
+    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "What COMMAND starts with")]
+    pub keep_fd: Vec<u16>,
+
+    /// Start COMMAND without the environment, but for what --env says
+    #[arg(long, help_heading = "What COMMAND starts with")]
+    pub clear_env: bool,
+
+    /// Set a variable, or let it pass in spite of --clear-env
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "What COMMAND starts with",
+          value_parser = OsStringValueParser::new().try_map(Variable::parse))]
+    pub env: Vec<Variable>,
+
+    /// Start COMMAND in DIR; grants and a COMMAND with a slash are relative to the present folder all the same
+    #[arg(long, value_name = "DIR", help_heading = "What COMMAND starts with", value_parser = any_path())]
+    pub chdir: Option<PathBuf>,
+
+    /// Whether the kernel's audit log gets what is refused to COMMAND
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "none",
+        hide_possible_values = false,
+        help_heading = "What COMMAND starts with"
+    )]
+    pub log: LogWhat,
+
     /// Print what would be enforced, and run nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -60,6 +98,38 @@ pub struct RunArgs {
     /// The program, looked up in PATH, and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// What of the refusals is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogWhat {
+    /// Nothing
+    None,
+    /// Everything (Linux 6.15 or newer)
+    All,
+}
+
+/// A variable of COMMAND's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    pub name: OsString,
+    /// Without a value it is the caller's own.
+    pub value: Option<OsString>,
+}
+
+impl Variable {
+    fn parse(text: OsString) -> Result<Variable, &'static str> {
+        let bytes = text.as_bytes();
+        let (name, value) = match bytes.iter().position(|b| *b == b'=') {
+            Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
+            None => (bytes, None),
+        };
+        if name.is_empty() || bytes.contains(&0) {
+            return Err("a variable is NAME or NAME=VALUE");
+        }
+        let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        Ok(Variable { name: owned(name), value: value.map(owned) })
+    }
 }
 
 /// Show what this kernel can enforce, and if it is nothing, how to turn it on
@@ -195,7 +265,7 @@ impl PolicyArgs {
         ((Rights::FS | Rights::TCP) & handled) - alone
     }
 
-    /// The rights that the options name, whatever for.
+    /// The rights that the options name, whatever for; of a preset those on ports, which it names too.
     pub fn named(&self) -> Rights {
         let ports = [
             (!self.connect_tcp.is_empty(), Rights::CONNECT_TCP),
@@ -205,6 +275,7 @@ impl PolicyArgs {
             (!self.unix.is_empty(), Rights::RESOLVE_UNIX),
         ];
         let ports = ports.into_iter().filter(|(named, _)| *named).map(|(_, right)| right);
-        ports.chain(self.allow.iter().map(Rule::allows)).collect()
+        let presets = self.preset.iter().map(|preset| preset.allows() & Rights::NET);
+        ports.chain(presets).chain(self.allow.iter().map(Rule::allows)).collect()
     }
 }

@@ -1,9 +1,12 @@
 //! The command `palisade`: glue between the command line and the library.
 
 mod args;
+mod backstop;
+mod caps;
 mod run;
 mod say;
 mod status;
+mod sys;
 
 use std::process::ExitCode;
 

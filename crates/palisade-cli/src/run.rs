@@ -1,14 +1,15 @@
 //! `palisade run`: confine a program, then become it.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 
-use palisade::{Error, Kernel, Lost, Plan, Program, Report, Rights, printable};
+use palisade::{Error, Kernel, Log, Lost, Plan, Program, Report, Rights, Start, printable};
 use serde_json::json;
 
-use crate::args::{PolicyArgs, RunArgs};
-use crate::{Failure, say};
+use crate::args::{LogWhat, RunArgs};
+use crate::backstop::{self, Closed};
+use crate::{Failure, say, sys};
 
 /// COMMAND was found and cannot be run.
 const NOT_RUNNABLE: u8 = 126;
@@ -17,22 +18,128 @@ const NOT_FOUND: u8 = 127;
 
 pub fn run(args: RunArgs) -> Result<(), Failure> {
     let (name, rest) = args.command.split_first().ok_or_else(|| Failure::new("COMMAND is missing"))?;
-    let kernel = Kernel::probe();
-    let program = Program::find(name).map_err(|error| program_failure(&error))?;
-    let policy = args.policy.policy();
-    let policy = if args.no_program { policy } else { policy.rules(program.rules()) };
-    let plan = policy.plan(&kernel).map_err(|error| policy_failure(&error, &kernel))?;
-    if args.dry_run {
-        return dry_run(&args, &plan, &program);
+    if let Some(fd) = args.keep_fd.iter().find(|fd| !sys::is_open(i32::from(**fd))) {
+        return Err(Failure::new(format!("--keep-fd {fd}: descriptor {fd} is not open")));
     }
+    let kernel = Kernel::probe();
+    let env = environment(&args);
+    let variable = |name: &str| env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str());
+    let start = Start {
+        path: variable("PATH"),
+        ld_library_path: variable("LD_LIBRARY_PATH"),
+        dir: args.chdir.as_deref(),
+    };
+    let program = Program::find_for(name, &start).map_err(|error| program_failure(&error))?;
+
+    let mut policy = args.policy.policy();
+    if !args.no_program {
+        policy = policy.rules(program.rules());
+    }
+    if args.log == LogWhat::All {
+        policy = policy.log(Log::NEW_EXEC_ON);
+    }
+    let plan = policy.plan(&kernel).map_err(|error| policy_failure(&error, &kernel))?;
+    let closes = Closed::of(&plan, args.policy.named());
+    let (plan, closed) = if args.no_backstop { (plan, Closed::default()) } else { close(plan, closes) };
+    if args.dry_run {
+        return dry_run(&args, &plan, &program, closed);
+    }
+
+    let path = absolute(&args, &program)?;
+    let strings = c_strings(&path, name, rest, &env)?;
+    sys::set_no_new_privs().map_err(|e| Failure::new(format!("no_new_privs cannot be set: {e}")))?;
     let report = plan.enforce().map_err(|error| policy_failure(&error, &kernel))?;
-    tell(&args, &report, &program);
-    Err(become_program(&program, name, rest))
+    tell(&args, &report, &program, closes, closed);
+    hygiene(&args)?;
+    let filter = backstop::filter(Closed { typing: true, ..closed });
+    sys::install_filter(&filter).map_err(|error| {
+        let hint = if args.no_backstop { "" } else { "; --no-backstop leaves out all but the least" };
+        Failure::new(format!("the seccomp filter cannot be installed: {error}{hint}"))
+    })?;
+    let (path, args, env) = strings;
+    Err(not_executed(&program, &sys::execute(&path, &args, &env)))
 }
 
-/// Only returns if it fails.
-fn become_program(program: &Program, name: &OsStr, args: &[OsString]) -> Failure {
-    let error = Command::new(program.path()).arg0(name).args(args).exec();
+/// The plan, which says what the backstop closes of what is lost to Landlock; and what it closes.
+fn close(plan: Plan, closed: Closed) -> (Plan, Closed) {
+    if !backstop::exists() {
+        return (plan, Closed::default());
+    }
+    let lost: Rights = plan.lost().map(|lost| lost.right()).collect();
+    let how = [
+        (closed.tcp, Rights::TCP, "seccomp: no TCP socket can be made"),
+        (closed.udp, Rights::UDP, "seccomp: no UDP socket can be made"),
+        (closed.unix, Rights::UNIX | Rights::ABSTRACT, "seccomp: no UNIX socket can be made"),
+    ];
+    let closes = how.into_iter().filter(|(closed, rights, _)| *closed && lost.intersects(*rights));
+    let plan = closes.fold(plan, |plan, (_, rights, by)| plan.closed_by(rights & lost, by));
+    (plan, closed)
+}
+
+/// The environment of COMMAND.
+fn environment(args: &RunArgs) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<(OsString, OsString)> =
+        if args.clear_env { Vec::new() } else { std::env::vars_os().collect() };
+    for variable in &args.env {
+        let value = variable.value.clone().or_else(|| std::env::var_os(&variable.name));
+        if let Some(value) = value {
+            env.retain(|(name, _)| *name != variable.name);
+            env.push((variable.name.clone(), value));
+        }
+    }
+    env
+}
+
+/// What to execute. COMMAND is relative to the present folder, which --chdir leaves.
+fn absolute(args: &RunArgs, program: &Program) -> Result<std::path::PathBuf, Failure> {
+    match args.chdir {
+        None => Ok(program.path().to_owned()),
+        Some(_) => std::path::absolute(program.path())
+            .map_err(|error| Failure::new(format!("the current folder cannot be found: {error}"))),
+    }
+}
+
+type Strings = (CString, Vec<CString>, Vec<CString>);
+
+fn c_strings(
+    path: &std::path::Path,
+    name: &OsStr,
+    args: &[OsString],
+    env: &[(OsString, OsString)],
+) -> Result<Strings, Failure> {
+    let string = |text: &OsStr| {
+        CString::new(text.as_bytes())
+            .map_err(|_| Failure::new("an argument or variable has a NUL byte in it"))
+    };
+    let all = [name].into_iter().chain(args.iter().map(OsString::as_os_str)).map(string);
+    let variables = env.iter().map(|(name, value)| {
+        let mut text = name.clone();
+        text.push("=");
+        text.push(value);
+        string(&text)
+    });
+    Ok((string(path.as_os_str())?, all.collect::<Result<_, _>>()?, variables.collect::<Result<_, _>>()?))
+}
+
+/// What COMMAND must not inherit: the folder is changed, capabilities are given up, descriptors closed.
+fn hygiene(args: &RunArgs) -> Result<(), Failure> {
+    if let Some(dir) = &args.chdir {
+        std::env::set_current_dir(dir)
+            .map_err(|error| Failure::new(format!("--chdir {}: {error}", printable(dir))))?;
+    }
+    let failed = |what: &str, error: io::Error| Failure::new(format!("{what}: {error}"));
+    let keep = args.keep_caps.iter().fold(0, |all, caps| all | caps);
+    if keep != u64::MAX {
+        sys::keep_capabilities(keep).map_err(|e| failed("capabilities cannot be given up", e))?;
+    }
+    sys::close_on_exec_from(3).map_err(|e| failed("descriptors cannot be closed for COMMAND", e))?;
+    for fd in &args.keep_fd {
+        sys::keep_on_exec(i32::from(*fd)).map_err(|e| failed(&format!("--keep-fd {fd}"), e))?;
+    }
+    Ok(())
+}
+
+fn not_executed(program: &Program, error: &io::Error) -> Failure {
     let path = printable(program.path());
     let message = match error.raw_os_error() {
         Some(libc::EACCES) => format!(
@@ -40,6 +147,7 @@ fn become_program(program: &Program, name: &OsStr, args: &[OsString]) -> Failure
              grant it, its interpreter and its libraries with --rx, or leave --no-program out"
         ),
         Some(libc::E2BIG) => format!("{path}: the arguments and the environment are too long (E2BIG)"),
+        Some(libc::ENOEXEC) => format!("{path}: is no program for this machine (ENOEXEC)"),
         _ => format!("{path}: cannot be executed: {error}"),
     };
     Failure::new(message).code(NOT_RUNNABLE)
@@ -57,7 +165,7 @@ fn policy_failure(error: &Error, kernel: &Kernel) -> Failure {
     } else if error.is_unsupported() {
         match kernel.abi() {
             Err(why) => {
-                format!("{}; --best-effort runs COMMAND all the same, confined by nothing", why.help())
+                format!("{}; --best-effort runs COMMAND all the same, its files not confined", why.help())
             }
             Ok(_) => format!(
                 "--unrestricted {} leaves these open and goes on; --best-effort goes on whatever is open",
@@ -82,27 +190,18 @@ fn short_names(rights: Rights) -> Vec<&'static str> {
     Rights::CATEGORIES.into_iter().flat_map(name).collect()
 }
 
-/// What the options name, or what is required unless they say otherwise, and this kernel does not restrict.
-fn open_though_named(args: &PolicyArgs, plan: &Plan) -> Vec<Lost> {
-    let expected = args.named() | args.usually_required();
-    plan.lost().filter(|lost| expected.contains(lost.right())).collect()
-}
-
 /// One line on what is open although an option names it, one for what was skipped; under -v the whole report.
-fn tell(args: &RunArgs, report: &Report, program: &Program) {
+fn tell(args: &RunArgs, report: &Report, program: &Program, closes: Closed, closed: Closed) {
     if args.verbose {
-        for unresolved in program.unresolved() {
-            say::line(unresolved);
-        }
-        for line in report.to_string().lines() {
-            say::line(line);
-        }
+        program.unresolved().for_each(say::line);
+        report.to_string().lines().for_each(say::line);
+        backstop_notes(closed).iter().for_each(|note| say::line(&format!("  note: {note}")));
         return;
     }
     if args.quiet {
         return;
     }
-    if let Some(line) = open_line(&open_though_named(&args.policy, report.plan()), report.plan()) {
+    if let Some(line) = open_line(args, report.plan(), closes, closed) {
         say::line(&line);
     }
     let skipped: Vec<String> = report.skipped().map(|path| printable(path).to_string()).collect();
@@ -111,32 +210,61 @@ fn tell(args: &RunArgs, report: &Report, program: &Program) {
     }
 }
 
-fn open_line(lost: &[Lost], plan: &Plan) -> Option<String> {
-    let newest = lost.iter().filter_map(|lost| lost.needs().ok()).max();
-    match (lost, plan.kernel().abi(), newest) {
-        ([], ..) => None,
-        (_, Err(why), _) => Some(format!("NOTHING IS CONFINED: {why}; to change that: {}", why.help())),
-        (_, _, newest) => {
-            let names: Vec<String> = lost.iter().map(ToString::to_string).collect();
-            let newest = newest.map_or(String::new(), |abi| format!("; all of it needs {abi}"));
-            let newest = if lost.len() > 1 { newest } else { String::new() };
-            Some(format!(
-                "NOT RESTRICTED by this kernel, so open whatever is granted: {}{newest}",
-                names.join(", ")
-            ))
-        }
+/// What this kernel leaves open although an option names it, or although it is required unless an option says
+/// otherwise; and with --no-backstop, what that leaves open.
+fn open_line(args: &RunArgs, plan: &Plan, closes: Closed, closed: Closed) -> Option<String> {
+    let expected = args.policy.named() | args.policy.usually_required();
+    let expected = if closes == closed { expected } else { expected | closes.rights() };
+    let lost: Vec<Lost> = plan
+        .lost()
+        .filter(|lost| expected.contains(lost.right()) && !closed.rights().contains(lost.right()))
+        .collect();
+    let mut open: Vec<String> = lost.iter().map(ToString::to_string).collect();
+    if closes != closed {
+        open.extend(besides(closes).into_iter().map(str::to_owned));
+    }
+    match plan.kernel().abi() {
+        Err(why) => Some(format!("FILES ARE NOT CONFINED: {why}; to change that: {}", why.help())),
+        Ok(_) if open.is_empty() => None,
+        Ok(_) => Some(format!("NOT RESTRICTED, so open whatever is granted: {}", open.join(", "))),
     }
 }
 
-fn dry_run(args: &RunArgs, plan: &Plan, program: &Program) -> Result<(), Failure> {
+/// What the backstop closes besides whole rights.
+fn besides(closed: Closed) -> Vec<&'static str> {
+    [
+        (closed.other_streams, "Multipath TCP and other streams than TCP"),
+        (closed.fast_open, "connecting by TCP Fast Open"),
+        (closed.families, "sockets of other families (raw, packet, vsock, most of netlink)"),
+        (closed.io_uring, "io_uring"),
+    ]
+    .into_iter()
+    .filter(|(closed, _)| *closed)
+    .map(|(_, what)| what)
+    .collect()
+}
+
+fn backstop_notes(closed: Closed) -> Vec<String> {
+    let besides = besides(closed);
+    let mut notes = vec!["refused by seccomp: typing into the terminal (TIOCSTI, TIOCLINUX)".to_owned()];
+    if !besides.is_empty() {
+        notes.push(format!("refused by seccomp: {}", besides.join("; ")));
+    }
+    notes
+}
+
+fn dry_run(args: &RunArgs, plan: &Plan, program: &Program, closed: Closed) -> Result<(), Failure> {
     let report = plan.check().map_err(|error| policy_failure(&error, plan.kernel()))?;
-    let unresolved: Vec<&str> = program.unresolved().collect();
     let text = if args.json {
-        let value = json!({ "command": program, "report": report });
+        let value = json!({ "command": program, "report": report, "seccomp": backstop_notes(closed) });
         format!("{value:#}\n")
     } else {
         let mut text = format!("{} would run.\n{report}", printable(program.path()));
-        unresolved.iter().for_each(|line| text += &format!("  note: {line}\n"));
+        let unresolved = program.unresolved().map(str::to_owned);
+        backstop_notes(closed)
+            .into_iter()
+            .chain(unresolved)
+            .for_each(|line| text += &format!("  note: {line}\n"));
         text
     };
     say::print(&text)

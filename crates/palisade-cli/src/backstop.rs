@@ -1,0 +1,290 @@
+//! The backstop: a seccomp filter that closes what this kernel's Landlock leaves open of a restricted category, and
+//! the two ioctls that type into a terminal. From what is to be closed to the filter's instructions: pure.
+//!
+//! A filter sees numbers and arguments, never what a pointer points at. Arguments that the kernel takes as `int` are
+//! compared in their low 32 bits, for it ignores the others. Each system-call ABI of the architecture is covered, or
+//! refused as a whole (x32, and any that is unknown).
+
+use libc::{EACCES, ENOSYS, EPERM, c_int};
+use palisade::{Plan, Rights};
+
+/// What the filter closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Sockets of all families but those that the next fields let through.
+    pub families: bool,
+    /// TCP sockets too.
+    pub tcp: bool,
+    /// UDP sockets too.
+    pub udp: bool,
+    /// UNIX sockets, and pairs of them that could send to a third.
+    pub unix: bool,
+    /// Streams of another protocol than TCP, as Multipath TCP.
+    pub other_streams: bool,
+    /// Connecting by the first send (TCP Fast Open).
+    pub fast_open: bool,
+    /// io_uring, which makes system calls that no filter sees.
+    pub io_uring: bool,
+    /// TIOCSTI and TIOCLINUX.
+    pub typing: bool,
+}
+
+impl Closed {
+    /// What Landlock leaves open of the categories that `plan` restricts; `granted` are the rights that the options
+    /// grant somewhere, for a filter cannot tell ports and paths apart: what is granted once is open.
+    pub fn of(plan: &Plan, granted: Rights) -> Closed {
+        let (restricted, enforced) = (plan.requested(), plan.enforced());
+        let open = |category: Rights| {
+            let (asked, held) = (restricted.intersects(category), enforced.contains(restricted & category));
+            !asked || held || granted.intersects(category)
+        };
+        let net = restricted.intersects(Rights::NET);
+        let unix = !open(Rights::UNIX);
+        Closed {
+            families: net,
+            tcp: !open(Rights::TCP),
+            udp: !open(Rights::UDP),
+            unix,
+            other_streams: restricted.intersects(Rights::TCP),
+            // The kernel that restricts UDP is the first that looks at these too.
+            fast_open: restricted.contains(Rights::CONNECT_TCP)
+                && !plan.kernel().rights().intersects(Rights::UDP),
+            io_uring: net || unix,
+            typing: false,
+        }
+    }
+
+    /// The rights that need no Landlock, because the filter leaves no way to use them.
+    pub fn rights(self) -> Rights {
+        let closed = [
+            (self.tcp, Rights::TCP),
+            (self.udp, Rights::UDP),
+            (self.unix, Rights::UNIX),
+            (self.unix, Rights::ABSTRACT),
+        ];
+        closed.into_iter().filter(|(closed, _)| *closed).map(|(_, rights)| rights).collect()
+    }
+
+    /// Whether the filter has anything to do with sockets.
+    pub fn any_socket(self) -> bool {
+        self.families || self.unix
+    }
+}
+
+/// The system calls that a filter looks at, by number, in one ABI; 0 where there is none (no such call is number 0
+/// in any of these).
+struct Abi {
+    audit_arch: u32,
+    socket: u32,
+    socketpair: u32,
+    sendto: u32,
+    sendmsg: u32,
+    sendmmsg: u32,
+    socketcall: u32,
+    ioctl: u32,
+    x32: bool,
+}
+
+const IO_URING_SETUP: u32 = 425;
+const X32_BIT: u32 = 0x4000_0000;
+
+const fn abi(
+    audit_arch: u32,
+    [socket, socketpair, sendto, sendmsg, sendmmsg, socketcall, ioctl]: [u32; 7],
+) -> Abi {
+    Abi { audit_arch, socket, socketpair, sendto, sendmsg, sendmmsg, socketcall, ioctl, x32: false }
+}
+
+/// The first is the native one.
+#[cfg(target_arch = "x86_64")]
+const ABIS: &[Abi] = &[
+    Abi { x32: true, ..abi(0xc000_003e, [41, 53, 44, 46, 307, 0, 16]) },
+    abi(0x4000_0003, [359, 360, 369, 370, 345, 102, 54]),
+];
+#[cfg(target_arch = "aarch64")]
+const ABIS: &[Abi] = &[
+    abi(0xc000_00b7, [198, 199, 206, 211, 269, 0, 29]),
+    abi(0x4000_0028, [281, 288, 290, 296, 374, 102, 54]),
+];
+/// No filter is made for other architectures, and what it would close is said to be open.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ABIS: &[Abi] = &[];
+
+/// Whether there is a backstop on this architecture.
+pub const fn exists() -> bool {
+    !ABIS.is_empty() && cfg!(target_endian = "little")
+}
+
+/// One instruction of a classic BPF program (`struct sock_filter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    pub code: u16,
+    pub jt: u8,
+    pub jf: u8,
+    pub k: u32,
+}
+
+const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const IF_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+
+const ALLOW: u32 = 0x7fff_0000;
+const ERRNO: u32 = 0x0005_0000;
+
+/// Offsets in `struct seccomp_data`; of an argument the low word.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const fn argument(n: u32) -> u32 {
+    16 + 8 * n
+}
+
+const fn op(code: u16, k: u32) -> Instruction {
+    Instruction { code, jt: 0, jf: 0, k }
+}
+
+const fn refuse(errno: c_int) -> Instruction {
+    op(RETURN, ERRNO | errno as u32)
+}
+
+const fn allow() -> Instruction {
+    op(RETURN, ALLOW)
+}
+
+/// `if A == k { then }`, which falls through if not, or if `then` does not return.
+fn if_equal(k: u32, then: Vec<Instruction>) -> Vec<Instruction> {
+    branch(IF_EQUAL, k, then)
+}
+
+fn branch(code: u16, k: u32, then: Vec<Instruction>) -> Vec<Instruction> {
+    let over = u8::try_from(then.len()).expect("blocks are far shorter than 256 instructions");
+    let mut all = vec![Instruction { code, jt: 0, jf: over, k }];
+    all.extend(then);
+    all
+}
+
+/// The filter; empty if there is nothing to close.
+pub fn filter(closed: Closed) -> Vec<Instruction> {
+    if closed == Closed::default() || !exists() {
+        return Vec::new();
+    }
+    let mut all = vec![op(LOAD, ARCH)];
+    for abi in ABIS {
+        let block = of_abi(abi, closed);
+        // A conditional jump reaches 255 instructions, and a block may be longer.
+        all.push(Instruction { code: IF_EQUAL, jt: 1, jf: 0, k: abi.audit_arch });
+        all.push(op(0x05, block.len() as u32)); // BPF_JMP | BPF_JA
+        all.extend(block);
+    }
+    all.push(refuse(ENOSYS));
+    all
+}
+
+fn of_abi(abi: &Abi, closed: Closed) -> Vec<Instruction> {
+    let mut all = vec![op(LOAD, NUMBER)];
+    if abi.x32 {
+        all.extend(branch(IF_ANY_BIT, X32_BIT, vec![refuse(ENOSYS)]));
+    }
+    let mut on = |number: u32, wanted: bool, then: Vec<Instruction>| {
+        if wanted && number != 0 {
+            all.extend(if_equal(number, then));
+        }
+    };
+    on(abi.socket, closed.any_socket(), socket(closed));
+    on(abi.socketpair, closed.unix, socketpair());
+    on(abi.sendto, closed.fast_open, fast_open(3));
+    on(abi.sendmsg, closed.fast_open, fast_open(2));
+    on(abi.sendmmsg, closed.fast_open, fast_open(3));
+    on(abi.socketcall, closed.any_socket() || closed.fast_open, socketcall(closed));
+    on(abi.ioctl, closed.typing, typing());
+    on(IO_URING_SETUP, closed.io_uring, vec![refuse(EPERM)]);
+    all.push(allow());
+    all
+}
+
+/// socket(domain, type, protocol)
+fn socket(closed: Closed) -> Vec<Instruction> {
+    let protocols = |some: &[c_int]| {
+        let mut all = vec![op(LOAD, argument(2))];
+        some.iter().for_each(|protocol| all.extend(if_equal(*protocol as u32, vec![allow()])));
+        all.push(refuse(EACCES));
+        all
+    };
+    let mut inet = vec![op(LOAD, argument(1)), op(AND, 0xf)];
+    if !closed.tcp {
+        let streams = match closed.other_streams {
+            true => protocols(&[0, libc::IPPROTO_TCP]),
+            false => vec![allow()],
+        };
+        inet.extend(if_equal(libc::SOCK_STREAM as u32, streams));
+    }
+    if !closed.udp {
+        inet.extend(if_equal(libc::SOCK_DGRAM as u32, protocols(&[0, libc::IPPROTO_UDP])));
+    }
+    inet.push(refuse(EACCES));
+
+    let mut all = vec![op(LOAD, argument(0))];
+    if closed.unix {
+        all.extend(if_equal(libc::AF_UNIX as u32, vec![refuse(EACCES)]));
+    }
+    if !closed.families {
+        all.push(allow());
+        return all;
+    }
+    all.extend(if_equal(libc::AF_UNIX as u32, vec![allow()]));
+    all.extend(if_equal(libc::AF_INET as u32, inet.clone()));
+    all.extend(if_equal(libc::AF_INET6 as u32, inet));
+    all.extend(if_equal(libc::AF_NETLINK as u32, protocols(&[libc::NETLINK_ROUTE])));
+    all.push(refuse(EACCES));
+    all
+}
+
+/// socketpair(domain, type, …): one end of a pair of datagram sockets can send to any other socket by its path, so
+/// only pairs that are connected for good are left.
+fn socketpair() -> Vec<Instruction> {
+    let mut all = vec![op(LOAD, argument(1)), op(AND, 0xf)];
+    all.extend(if_equal(libc::SOCK_STREAM as u32, vec![allow()]));
+    all.extend(if_equal(libc::SOCK_SEQPACKET as u32, vec![allow()]));
+    all.push(refuse(EACCES));
+    all
+}
+
+fn fast_open(flags: u32) -> Vec<Instruction> {
+    let mut all = vec![op(LOAD, argument(flags))];
+    all.extend(branch(IF_ANY_BIT, libc::MSG_FASTOPEN as u32, vec![refuse(EACCES)]));
+    all.push(allow());
+    all
+}
+
+/// socketcall(call, args): the arguments are in memory, so that a call is refused as a whole if anything of it would
+/// be. Programs that are not very old use the calls proper.
+fn socketcall(closed: Closed) -> Vec<Instruction> {
+    const SOCKET: u32 = 1;
+    const SOCKETPAIR: u32 = 8;
+    const SENDS: [u32; 3] = [11, 16, 20]; // SENDTO, SENDMSG, SENDMMSG
+    let mut all = vec![op(LOAD, argument(0))];
+    let mut refused = |call| all.extend(if_equal(call, vec![refuse(EACCES)]));
+    if closed.any_socket() {
+        refused(SOCKET);
+    }
+    if closed.unix {
+        refused(SOCKETPAIR);
+    }
+    if closed.fast_open {
+        SENDS.into_iter().for_each(refused);
+    }
+    all.push(allow());
+    all
+}
+
+/// ioctl(fd, request, …)
+fn typing() -> Vec<Instruction> {
+    const TIOCSTI: u32 = 0x5412;
+    const TIOCLINUX: u32 = 0x541c;
+    let mut all = vec![op(LOAD, argument(1))];
+    all.extend(if_equal(TIOCSTI, vec![refuse(EPERM)]));
+    all.extend(if_equal(TIOCLINUX, vec![refuse(EPERM)]));
+    all.push(allow());
+    all
+}
