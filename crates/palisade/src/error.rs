@@ -96,11 +96,22 @@ impl Error {
     }
 
     /// A path that a rule names does not exist. [`Rule::optional`](crate::Rule::optional) makes that no error.
+    ///
+    /// ```no_run
+    /// if let Err(error) = palisade::Policy::new().ro("/etc/app.conf").enforce() {
+    ///     assert!(error.is_missing_path(), "{error}");
+    /// }
+    /// ```
     pub fn is_missing_path(&self) -> bool {
         self.0.kind == Kind::MissingPath
     }
 
     /// The policy contradicts itself or a word in it is unknown, on every kernel.
+    ///
+    /// ```
+    /// let error = "rq".parse::<palisade::Rights>().unwrap_err();
+    /// assert!(error.is_invalid());
+    /// ```
     pub fn is_invalid(&self) -> bool {
         self.0.kind == Kind::Invalid
     }
@@ -146,6 +157,12 @@ impl Error {
     }
 
     /// What to do about it, for a programmer; may be empty.
+    ///
+    /// ```
+    /// let error = "raed_file".parse::<palisade::Rights>().unwrap_err();
+    /// assert_eq!(error.message().to_string(), "\"raed_file\" is no right");
+    /// assert_eq!(error.hint(), "did you mean read_file?");
+    /// ```
     pub fn hint(&self) -> &str {
         &self.0.hint
     }

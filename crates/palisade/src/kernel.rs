@@ -70,6 +70,12 @@ impl fmt::Display for Unavailable {
 impl Kernel {
     /// The running kernel. Two system calls that change nothing; where the kernel seems to have no Landlock,
     /// /proc/self/status is read too, to tell a seccomp filter from that.
+    ///
+    /// ```
+    /// if let Err(why) = palisade::Kernel::probe().abi() {
+    ///     eprintln!("{why}: {}", why.help());
+    /// }
+    /// ```
     pub fn probe() -> Kernel {
         match sys::abi() {
             Ok(abi) => Kernel { state: Ok(abi), errata: sys::errata() },
@@ -78,12 +84,22 @@ impl Kernel {
     }
 
     /// A kernel of this ABI, with every erratum fixed that this library knows.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Rights};
+    /// assert!(Kernel::new(Abi::V4).rights().contains(Rights::TCP));
+    /// ```
     pub fn new(abi: Abi) -> Kernel {
         let all = uapi::ERRATA.iter().enumerate().filter(|(_, e)| e.abi <= abi.number());
         Kernel { state: Ok(abi), errata: Some(all.fold(0, |bits, (n, _)| bits | 1 << n)) }
     }
 
     /// A kernel whose Landlock cannot be used.
+    ///
+    /// ```
+    /// use palisade::{Kernel, Rights, Unavailable};
+    /// assert_eq!(Kernel::unavailable(Unavailable::NotBuilt).rights(), Rights::empty());
+    /// ```
     pub fn unavailable(why: Unavailable) -> Kernel {
         Kernel { state: Err(why), errata: None }
     }
@@ -112,6 +128,12 @@ impl Kernel {
 
     /// What is known to be wrong on this kernel: an erratum's number and what follows from it. A kernel that
     /// cannot be asked has fixed none.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel};
+    /// let old = Kernel::new(Abi::V6).with_errata(Some(0b0001));
+    /// assert_eq!(old.unfixed().map(|(number, _)| number).collect::<Vec<_>>(), [2, 3, 4]);
+    /// ```
     pub fn unfixed(&self) -> impl Iterator<Item = (u32, &'static str)> {
         let (abi, fixed) = (self.state.map_or(0, Abi::number), self.errata.unwrap_or(0));
         let applies = move |(n, e): &(usize, &uapi::Erratum)| e.abi <= abi && fixed & (1 << n) == 0;

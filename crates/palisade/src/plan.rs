@@ -219,6 +219,13 @@ impl Plan {
     }
 
     /// The rights that are refused but where a rule allows them.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy, Rights};
+    /// let plan = Policy::new().plan(&Kernel::new(Abi::V6))?;
+    /// assert!(plan.enforced().contains(Rights::SIGNAL) && !plan.enforced().intersects(Rights::UDP));
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
     pub fn enforced(&self) -> Rights {
         self.enforced
     }
@@ -261,6 +268,13 @@ impl Plan {
 
     /// The plan for a child: rules for what /proc says of the caller are left out, for they would be the
     /// parent's.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy};
+    /// let plan = Policy::new().ro("/proc/self/maps").plan(&Kernel::new(Abi::V6))?.for_child();
+    /// assert!(plan.notes().any(|note| note.starts_with("rules below /proc/self are left out")));
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
     pub fn for_child(mut self) -> Plan {
         const OF_THE_CALLER: [&str; 5] =
             ["/proc/self", "/proc/thread-self", "/proc/net", "/proc/mounts", "/dev/fd"];

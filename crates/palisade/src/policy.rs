@@ -134,6 +134,11 @@ impl Policy {
     }
 
     /// Allows to connect TCP sockets to a port, a range (`8000..=8010`) or [`Ports::ANY`], at any address.
+    ///
+    /// ```
+    /// use palisade::{Policy, Ports};
+    /// let policy = Policy::new().connect_tcp(443).connect_tcp(8000..=8010).bind_tcp(Ports::ANY);
+    /// ```
     pub fn connect_tcp(self, ports: impl Into<Ports>) -> Policy {
         self.port(Rights::CONNECT_TCP, ports)
     }
@@ -160,6 +165,10 @@ impl Policy {
     }
 
     /// Allows to connect and send to the UNIX sockets at or below each path. ABI 9 (Linux 7.1).
+    ///
+    /// ```
+    /// let policy = palisade::Policy::new().unix("/run/dbus/system_bus_socket");
+    /// ```
     pub fn unix(self, paths: impl Paths) -> Policy {
         self.rule(crate::rule::path(paths).rights(Rights::RESOLVE_UNIX))
     }
@@ -195,6 +204,11 @@ impl Policy {
     }
 
     /// Requires everything that the policy handles.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy};
+    /// assert!(Policy::new().strict().plan(&Kernel::new(Abi::V9)).is_err_and(|error| error.is_unsupported()));
+    /// ```
     pub fn strict(mut self) -> Policy {
         self.strict = true;
         self
@@ -202,6 +216,13 @@ impl Policy {
 
     /// Requires nothing: enforces what the kernel can, and succeeds even where that is nothing at all. Look at the
     /// [`Outcome`].
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy};
+    /// let plan = Policy::new().best_effort().plan(&Kernel::new(Abi::V9))?;
+    /// assert_eq!(plan.lost().next().unwrap().to_string(), "bind_udp: needs ABI 10 (Linux 7.2)");
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
     pub fn best_effort(mut self) -> BestEffort {
         self.best_effort = true;
         BestEffort(self)
@@ -209,12 +230,22 @@ impl Policy {
 
     /// Keeps refusals of these rights out of the kernel's audit log: of file and port rights where a rule is
     /// [`Rule::quiet`], of scopes everywhere. ABI 10 (Linux 7.2).
+    ///
+    /// ```
+    /// use palisade::{Policy, Rights, ro};
+    /// let policy = Policy::new().quiet([Rights::WRITE_FILE]).rule(ro("/etc").quiet());
+    /// ```
     pub fn quiet(mut self, rights: impl IntoIterator<Item = Rights>) -> Policy {
         self.quiet |= rights.into_iter().collect();
         self
     }
 
     /// Sets what the kernel's audit log gets. ABI 7 (Linux 6.15).
+    ///
+    /// ```
+    /// use palisade::{Log, Policy};
+    /// let policy = Policy::new().log(Log::NEW_EXEC_ON);
+    /// ```
     pub fn log(mut self, log: Log) -> Policy {
         self.log |= log;
         self
@@ -239,6 +270,12 @@ impl Policy {
     ///
     /// As of [`Policy::plan`]; and a path that cannot be opened, several threads on a kernel below ABI 8, the 17th
     /// layer, a seccomp filter that refuses. Then nothing is confined.
+    ///
+    /// ```no_run
+    /// let report = palisade::Policy::new().ro("/srv/data").enforce()?;
+    /// eprint!("{report}");
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
     pub fn enforce(&self) -> Result<Report> {
         self.plan(&Kernel::probe())?.enforce()
     }
@@ -251,6 +288,10 @@ impl Policy {
     /// # Errors
     ///
     /// As of [`Policy::enforce`], but for the number of threads.
+    ///
+    /// ```no_run
+    /// std::thread::spawn(|| palisade::Policy::new().ro("/srv/data").enforce_thread());
+    /// ```
     pub fn enforce_thread(&self) -> Result<Report> {
         self.plan(&Kernel::probe())?.enforce_thread()
     }

@@ -287,6 +287,11 @@ impl Rights {
     }
 
     /// Whether every right of `other` is in this set.
+    ///
+    /// ```
+    /// use palisade::Rights;
+    /// assert!(Rights::RW.contains(Rights::REFER) && !Rights::RWX.intersects(Rights::DEVICES));
+    /// ```
     pub const fn contains(self, other: Rights) -> bool {
         self.bits() & other.bits() == other.bits()
     }
@@ -312,6 +317,11 @@ impl Rights {
     }
 
     /// The ABI from which all of these can be restricted; `None` for the empty set.
+    ///
+    /// ```
+    /// use palisade::{Abi, Rights};
+    /// assert_eq!((Rights::TCP | Rights::TRUNCATE).abi(), Some(Abi::V4));
+    /// ```
     pub fn abi(self) -> Option<Abi> {
         RIGHTS.iter().filter(|r| self.bits() & r.bit != 0).map(|r| r.abi).max().and_then(Abi::new)
     }

@@ -117,6 +117,10 @@ impl Rule {
     }
 
     /// What the rule allows.
+    ///
+    /// ```
+    /// assert_eq!(palisade::rx("/usr").allows(), palisade::Rights::RX);
+    /// ```
     pub fn allows(&self) -> Rights {
         self.terms.rights
     }
@@ -131,12 +135,20 @@ impl Rule {
     }
 
     /// A path that does not exist is left out, and the report lists it. Without this it is an error.
+    ///
+    /// ```
+    /// let policy = palisade::Policy::new().rule(palisade::ro("/etc/app.conf").optional());
+    /// ```
     pub fn optional(mut self) -> Rule {
         self.terms.optional = true;
         self
     }
 
     /// Insists that each path is no directory when it is opened: one swapped in opens nothing.
+    ///
+    /// ```
+    /// let policy = palisade::Policy::new().rule(palisade::rw("/var/lib/app/state").file());
+    /// ```
     pub fn file(mut self) -> Rule {
         self.terms.kind = Some(Kind::File);
         self
@@ -193,6 +205,12 @@ pub fn path(paths: impl Paths) -> Rule {
 /// A rule on an open descriptor, of any mode (O_PATH is enough); it allows what [`Rule::rights`] then adds.
 ///
 /// A pipe or a socket needs no rule, and gets none.
+///
+/// ```
+/// use palisade::{Policy, Rights, fd};
+/// let rule = fd(std::fs::File::open("/")?).rights(Rights::RO);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[cfg(unix)]
 pub fn fd(fd: impl Into<OwnedFd>) -> Rule {
     Rule::of(vec![Target::Fd(Arc::new(Descriptor { fd: fd.into(), name: None }))], Rights::empty())

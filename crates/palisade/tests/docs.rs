@@ -1,4 +1,8 @@
-//! docs/from-go-landlock.md has every name of both Go modules.
+//! What the documents promise of themselves: docs/from-go-landlock.md has every name of both Go modules, and each claim
+//! of SECURITY.md its test.
+
+use std::fs;
+use std::path::Path;
 
 /// Every function, option, mode, preset, tool and example of both modules.
 const NAMES: &[&str] = &[
@@ -93,4 +97,49 @@ fn every_name_of_both_go_modules_has_its_counterpart() {
         page.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() >= 1).collect();
     let missing: Vec<_> = NAMES.iter().filter(|name| !rows.iter().any(|row| row.contains(**name))).collect();
     assert!(missing.is_empty(), "not in docs/from-go-landlock.md: {missing:?}");
+}
+
+/// The text of every test that enforces, of the library and of the command.
+fn tests_that_enforce() -> String {
+    fn read(dir: &Path, all: &mut String) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, all);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                all.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut all = String::new();
+    read(&crates.join("palisade/tests/enforce"), &mut all);
+    read(&crates.join("palisade-cli/tests/command"), &mut all);
+    all
+}
+
+fn is_name(word: &str) -> bool {
+    word.contains('_') && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[test]
+fn every_claim_of_security_md_has_its_test_and_every_hole_its_claim() {
+    let page = include_str!("../../../SECURITY.md");
+    let (tests, named): (String, Vec<&str>) =
+        (tests_that_enforce(), page.split('`').skip(1).step_by(2).filter(|w| is_name(w)).collect());
+    let missing: Vec<_> = named.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty() && named.len() > 50, "SECURITY.md names tests that are none: {missing:?}");
+    let holes = tests.split("fn hole_").skip(1).filter_map(|rest| rest.split('(').next());
+    let untold: Vec<_> = holes.filter(|hole| !named.contains(&format!("hole_{hole}").as_str())).collect();
+    assert!(untold.is_empty(), "SECURITY.md does not name these holes: {untold:?}");
+
+    // Each line of what is and is not refused ends with its test; but for a few, which no test can show.
+    let claims = page.split("## What is refused").nth(1).unwrap();
+    let untested =
+        ["The environment, with", "Time, memory,", "The kernel itself:", "Errata that this kernel"];
+    for claim in claims.split("\n- ").skip(1) {
+        let claim = claim.split("\n\n").next().unwrap();
+        let tested = claim.trim_end().ends_with('`');
+        assert!(tested || untested.iter().any(|start| claim.starts_with(start)), "no test: {claim}");
+    }
 }
