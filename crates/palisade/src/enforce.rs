@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Kind as ErrorKind, Result, io_on_path};
 use crate::plan::{PathRule, Plan};
@@ -40,18 +41,19 @@ impl Plan {
     /// Does all that [`Plan::enforce`] does but for the last step: opens every path, makes the ruleset, and confines
     /// nobody. What would be an error is one here.
     pub fn check(&self) -> Result<Report> {
-        let (skipped, notes) = match self.handled.is_empty() {
-            true => (Vec::new(), Vec::new()),
-            false => self.ruleset().map(|ruleset| (ruleset.skipped, ruleset.notes))?,
-        };
-        Ok(Report { plan: self.clone(), covers: Covers::NotYet, skipped, notes })
+        if self.handled.is_empty() {
+            let (skipped, notes) = (Vec::new(), Vec::new());
+            return Ok(Report { plan: self.clone(), covers: Covers::NotYet, skipped, notes });
+        }
+        let Ruleset { skipped, notes, changed, .. } = self.ruleset()?;
+        Ok(Report { plan: self.clone().with_changed(&changed), covers: Covers::NotYet, skipped, notes })
     }
 
     fn confine(self, flags: u32, covers: Covers) -> Result<Report> {
         if self.handled.is_empty() {
             return Ok(Report { plan: self, covers: Covers::Nobody, skipped: Vec::new(), notes: Vec::new() });
         }
-        let Ruleset { fd, skipped, notes, .. } = self.ruleset()?;
+        let Ruleset { fd, skipped, notes, changed, .. } = self.ruleset()?;
         if self.prctl() {
             sys::set_no_new_privs().map_err(|errno| {
                 let message = "no_new_privs cannot be set, without which nobody may confine himself";
@@ -60,7 +62,18 @@ impl Plan {
             })?;
         }
         sys::restrict_self(fd.as_fd(), self.restrict_flags() | flags).map_err(refused)?;
-        Ok(Report { plan: self, covers, skipped, notes })
+        Ok(Report { plan: self.with_changed(&changed), covers, skipped, notes })
+    }
+
+    /// The plan with the rules as they were added: a report names no other.
+    fn with_changed(mut self, changed: &[(usize, Rights)]) -> Plan {
+        for &(at, rights) in changed {
+            self.rules[at].terms.rights = rights;
+        }
+        if !changed.is_empty() {
+            self.rules.retain(|rule| !rule.terms.rights.is_empty() || rule.terms.quiet);
+        }
+        self
     }
 
     fn abi(&self) -> u32 {
@@ -77,15 +90,20 @@ impl Plan {
     }
 
     fn check_alone(&self) -> Result<()> {
-        if sys::alone() {
-            return Ok(());
+        // A thread that has just ended is still counted for a moment.
+        for _ in 0..20 {
+            match sys::alone() {
+                Some(true) => return Ok(()),
+                Some(false) => std::thread::sleep(Duration::from_micros(200)),
+                None => break,
+            }
         }
         let threads = sys::threads().map_err(|error| {
             let hint = "mount /proc, or use enforce_thread() for one thread; Linux 7.0 needs neither";
             let message = format!("the threads of this process cannot be counted: {error}");
             Error::new(ErrorKind::Threads, message, hint)
         })?;
-        if threads == 1 {
+        if threads == 1 && sys::alone().is_none() {
             return Ok(());
         }
         let hint =
@@ -128,6 +146,8 @@ pub(crate) struct Ruleset {
     pub fd: OwnedFd,
     pub skipped: Vec<PathBuf>,
     pub notes: Vec<String>,
+    /// Rules, by their place in the plan, that were added with fewer rights than planned, or with none.
+    changed: Vec<(usize, Rights)>,
     /// Where paths get their NUL byte.
     name: Vec<u8>,
 }
@@ -157,9 +177,13 @@ impl Plan {
             };
             Error::new(ErrorKind::System, message.to_owned(), hint).with_errno(errno)
         })?;
-        let mut ruleset = Ruleset { fd, skipped: Vec::new(), notes: Vec::new(), name: Vec::new() };
-        for rule in &self.rules {
-            ruleset.add(rule)?;
+        let mut ruleset =
+            Ruleset { fd, skipped: Vec::new(), notes: Vec::new(), changed: Vec::new(), name: Vec::new() };
+        for (at, rule) in self.rules.iter().enumerate() {
+            let added = ruleset.add(rule)?;
+            if added != rule.terms.rights {
+                ruleset.changed.push((at, added));
+            }
         }
         for &(right, ports) in &self.ports {
             for port in ports.first..=ports.last {
@@ -179,7 +203,8 @@ impl Plan {
 }
 
 impl Ruleset {
-    fn add(&mut self, rule: &PathRule) -> Result<()> {
+    /// Adds what a rule allows, and says what of it was added: nothing, where it is skipped or needs no rule.
+    fn add(&mut self, rule: &PathRule) -> Result<Rights> {
         match &rule.target {
             Target::Path(path) => self.add_path(path, &rule.terms),
             Target::Fd(descriptor) => {
@@ -192,22 +217,24 @@ impl Ruleset {
         }
     }
 
-    fn add_path(&mut self, path: &Path, terms: &Terms) -> Result<()> {
+    fn add_path(&mut self, path: &Path, terms: &Terms) -> Result<Rights> {
         match sys::open_path(path, terms.kind == Some(Kind::Dir), &mut self.name) {
             Ok(fd) => self.add_opened(fd.as_fd(), path, terms),
-            Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) if terms.preset => Ok(()),
+            Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) if terms.preset => {
+                Ok(Rights::empty())
+            }
             Err(libc::ENOTDIR) if terms.kind == Some(Kind::Dir) && std::fs::exists(path).unwrap_or(false) => {
                 Err(wrong_kind(path, "is no directory, and the rule insists on one"))
             }
             Err(libc::ENOENT | libc::ENOTDIR) if terms.optional => {
                 self.skipped.push(path.to_owned());
-                Ok(())
+                Ok(Rights::empty())
             }
             Err(errno) => Err(io_on_path(path, "opened", &std::io::Error::from_raw_os_error(errno))),
         }
     }
 
-    fn add_opened(&mut self, fd: BorrowedFd<'_>, path: &Path, terms: &Terms) -> Result<()> {
+    fn add_opened(&mut self, fd: BorrowedFd<'_>, path: &Path, terms: &Terms) -> Result<Rights> {
         if terms.kind.is_some() {
             let is_dir = sys::file_type(fd).map_err(|errno| failed(path, errno))? == libc::S_IFDIR;
             match (terms.kind, is_dir) {
@@ -223,7 +250,7 @@ impl Ruleset {
         let flags = if terms.quiet { ADD_RULE_QUIET } else { 0 };
         let rights = terms.rights;
         match sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(rights),
             // A pipe, a socket, a memfd: Landlock never restricts it.
             Err(libc::EBADFD) => {
                 if !terms.preset {
@@ -232,7 +259,7 @@ impl Ruleset {
                         crate::printable(path)
                     ));
                 }
-                Ok(())
+                Ok(Rights::empty())
             }
             // The kernel's way to say that this is no directory.
             Err(libc::EINVAL) if !Rights::on_file().contains(rights) => self.add_file(fd, path, terms, flags),
@@ -240,7 +267,7 @@ impl Ruleset {
         }
     }
 
-    fn add_file(&mut self, fd: BorrowedFd<'_>, path: &Path, terms: &Terms, flags: u32) -> Result<()> {
+    fn add_file(&mut self, fd: BorrowedFd<'_>, path: &Path, terms: &Terms, flags: u32) -> Result<Rights> {
         let exact = terms.rights.only_exact() - Rights::on_file();
         if let (Some(name), false) = (exact.names().next(), terms.preset) {
             let message = format!("is no directory, and only a directory can have {name}");
@@ -255,15 +282,17 @@ impl Ruleset {
                 crate::printable(path),
                 terms.rights
             ));
-            return Ok(());
+            return Ok(rights);
         }
-        sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags).map_err(|errno| failed(path, errno))
+        sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags).map_err(|errno| failed(path, errno))?;
+        Ok(rights)
     }
 
     /// Each file that a link in a directory leads to. Links to a neighbour lead to nothing new, and those into the
     /// places where distributions keep such files have a rule.
-    fn add_links(&mut self, dir: &Path, terms: &Terms) -> Result<()> {
-        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+    fn add_links(&mut self, dir: &Path, terms: &Terms) -> Result<Rights> {
+        let mut added = Rights::empty();
+        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(added) };
         for entry in entries.flatten() {
             let path = entry.path();
             let Ok(target) = std::fs::read_link(&path) else { continue };
@@ -273,15 +302,15 @@ impl Ruleset {
             }
             let Ok(fd) = sys::open_path(&path, false, &mut self.name) else { continue };
             if sys::file_type(fd.as_fd()) == Ok(libc::S_IFREG) {
-                self.add_opened(fd.as_fd(), &path, terms)?;
+                added |= self.add_opened(fd.as_fd(), &path, terms)?;
             }
         }
-        Ok(())
+        Ok(added)
     }
 
     /// What descriptor 0, 1 or 2 is open on. A directory is left out: a rule on it would reach below it, which the
     /// descriptor alone does not.
-    fn add_stdio(&mut self, number: i32, terms: &Terms, only_terminal: bool) -> Result<()> {
+    fn add_stdio(&mut self, number: i32, terms: &Terms, only_terminal: bool) -> Result<Rights> {
         let added = sys::with_inherited(number, |fd, mode| {
             let readable = matches!(mode, libc::O_RDONLY | libc::O_RDWR);
             let writable = matches!(mode, libc::O_WRONLY | libc::O_RDWR);
@@ -294,11 +323,11 @@ impl Ruleset {
             }
             let kind = sys::file_type(fd);
             if rights.is_empty() || kind == Ok(libc::S_IFDIR) || (only_terminal && !sys::is_terminal(fd)) {
-                return Ok(());
+                return Ok(Rights::empty());
             }
             self.add_opened(fd, &PathBuf::from(format!("descriptor {number}")), &Terms { rights, ..*terms })
         });
-        added.unwrap_or(Ok(()))
+        added.unwrap_or(Ok(Rights::empty()))
     }
 }
 

@@ -191,9 +191,9 @@ impl fmt::Display for Error {
 }
 
 impl fmt::Debug for Error {
-    /// As the text, quoted: what `main` shows that returns this error.
+    /// As the text: what `main` shows that returns this error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -216,9 +216,12 @@ impl From<Error> for io::Error {
 /// The path and the OS error of an [`io::Error`], as an error on that path.
 pub(crate) fn io_on_path(path: &Path, doing: &str, error: &io::Error) -> Error {
     let made = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            Error::on_path(Kind::MissingPath, path, "does not exist", "a rule may be made .optional()")
-        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::on_path(
+            Kind::MissingPath,
+            path,
+            "does not exist",
+            "a rule for what may be missing is made .optional(), as in ro(path).optional()",
+        ),
         io::ErrorKind::PermissionDenied => {
             let hint =
                 "ordinary permissions refuse this, or an outer sandbox; Landlock has not been asked yet";

@@ -20,6 +20,8 @@
 //! Off Linux everything compiles, and enforcing is an error ([`Error::is_unsupported`]) or, as a best effort, reports
 //! that nothing is enforced.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it serves enforcing alone"))]
+
 mod child;
 #[cfg(target_os = "linux")]
 mod enforce;

@@ -109,6 +109,20 @@ impl Plan {
         for right in any.names() {
             plan.notes.push(format!("{right}: every port is allowed, so it is not restricted"));
         }
+        for (right, range) in policy.ports.iter().filter(|(right, _)| !handleable.contains(*right)) {
+            let right = right.names().next().unwrap_or_default();
+            plan.notes.push(format!(
+                "{right} {range}: needs no rule, for the policy leaves {right} alone: every port is open"
+            ));
+        }
+        for rule in
+            policy.rules.iter().filter(|rule| !rule.terms.rights.intersects(handleable) && !rule.terms.quiet)
+        {
+            for target in &rule.targets {
+                plan.notes
+                    .push(format!("{target}: needs no rule, for the policy leaves alone all that it allows"));
+            }
+        }
         if handled.is_empty() {
             return Ok(plan);
         }
@@ -142,7 +156,7 @@ impl Plan {
         } else {
             self.notes.push(
                 "refer: renames and links across directories are refused (EXDEV) although the policy leaves refer \
-                 alone: Landlock refuses them wherever files are restricted and refer is not allowed"
+                 alone: Landlock refuses them as long as it restricts anything on files, devices or UNIX sockets"
                     .to_owned(),
             );
         }
@@ -266,25 +280,35 @@ impl Plan {
         self.closed.iter().find(|(rights, _)| rights.contains(right)).map(|(_, by)| by.as_str())
     }
 
-    /// The plan for a child: rules for what /proc says of the caller are left out, for they would be the
-    /// parent's.
+    /// The plan for a child: rules for the caller's own standard descriptors, and for what /proc says of the caller,
+    /// are left out, for they would be the parent's.
     ///
     /// ```
     /// use palisade::{Abi, Kernel, Policy};
     /// let plan = Policy::new().ro("/proc/self/maps").plan(&Kernel::new(Abi::V6))?.for_child();
-    /// assert!(plan.notes().any(|note| note.starts_with("rules below /proc/self are left out")));
+    /// assert!(plan.notes().any(|note| note.ends_with("they would be the parent's")));
     /// # Ok::<(), palisade::Error>(())
     /// ```
     pub fn for_child(mut self) -> Plan {
-        const OF_THE_CALLER: [&str; 5] =
-            ["/proc/self", "/proc/thread-self", "/proc/net", "/proc/mounts", "/dev/fd"];
+        const OF_THE_CALLER: [&str; 8] = [
+            "/proc/self",
+            "/proc/thread-self",
+            "/proc/net",
+            "/proc/mounts",
+            "/dev/fd",
+            "/dev/stdin",
+            "/dev/stdout",
+            "/dev/stderr",
+        ];
         let before = self.rules.len();
         self.rules.retain(|rule| match &rule.target {
             Target::Path(path) => !OF_THE_CALLER.iter().any(|own| path.starts_with(own)),
+            Target::Stdio(_) | Target::Terminal(_) => false,
             _ => true,
         });
         if self.rules.len() < before {
-            self.notes.push("rules below /proc/self are left out: they would be the parent's".to_owned());
+            let what = "rules for the caller's own standard descriptors and /proc/self are left out";
+            self.notes.push(format!("{what}: they would be the parent's"));
         }
         self
     }
@@ -454,7 +478,7 @@ mod tests {
             );
             let apart = Policy::new().require(Rights::UDP).ro("/a").require(Rights::FS);
             assert_eq!(refused(apart, abi), abi < 10, "in two calls on {abi}");
-            assert!(!refused(Policy::new().best_effort().into(), abi), "best effort on {abi}");
+            assert!(Policy::new().best_effort().plan(&kernel(abi)).is_ok(), "best effort on {abi}");
             let free = Policy::new().unrestricted([Rights::NET, Rights::REFER, Rights::TRUNCATE]);
             assert!(!refused(free, abi), "unrestricted on {abi}");
             let any = Policy::new().connect_tcp(Ports::ANY).bind_tcp(0..=u16::MAX);
@@ -481,8 +505,8 @@ mod tests {
     fn what_is_required_is_said_once() {
         for policy in [
             Policy::new().require(Rights::FS).strict(),
-            Policy::new().strict().best_effort().into(),
-            Policy::new().require(Rights::FS).best_effort().into(),
+            Policy { best_effort: true, ..Policy::new().strict() },
+            Policy { best_effort: true, ..Policy::new().require(Rights::FS) },
         ] {
             let error = policy.plan(&kernel(11)).unwrap_err();
             assert!(error.is_invalid() && error.to_string().starts_with("what is required is said twice"));
@@ -560,6 +584,15 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_of_what_is_left_alone_is_noted() {
+        let policy = Policy::new().unrestricted([Rights::TCP, Rights::FS]).connect_tcp(443).ro("/etc");
+        let plan = policy.plan(&kernel(7)).unwrap();
+        let notes: Vec<_> = plan.notes().filter(|note| note.contains("needs no rule")).collect();
+        assert!(notes[0].starts_with("connect_tcp 443: ") && notes[1].starts_with("/etc: "), "{notes:?}");
+        assert!(plan.rules.is_empty() && plan.ports.is_empty());
+    }
+
+    #[test]
     fn a_policy_that_makes_no_sense_is_an_error_on_every_kernel() {
         let empty_range = Ports { first: 2, last: 1 };
         for (policy, message) in [
@@ -598,6 +631,14 @@ mod tests {
         let left: Vec<_> = plan.rules.iter().map(|rule| rule.target.to_string()).collect();
         assert_eq!(left, ["/proc/selfish", "/dev/fdx", "/proc"]);
         assert_eq!(plan.notes().count(), 1);
+        // Its standard descriptors are not the parent's either.
+        let presets = Policy::new().preset(Preset::Stdio).preset(Preset::Tty).ro("/dev/stdin");
+        let plan = presets.plan(&kernel(7)).unwrap().for_child();
+        let of_the_parent = |rule: &PathRule| match &rule.target {
+            Target::Path(path) => path.starts_with("/dev/stdin"),
+            other => matches!(other, Target::Stdio(_) | Target::Terminal(_)),
+        };
+        assert!(!plan.rules.iter().any(of_the_parent) && plan.notes().count() == 1);
     }
 
     #[test]

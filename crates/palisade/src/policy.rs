@@ -112,7 +112,7 @@ impl Policy {
         rules.into_iter().fold(self, Policy::rule)
     }
 
-    /// Allows what a program needs in order to start, found as [`Program::find`](crate::Program::find) does: single
+    /// Needs the feature `program`. Allows what a program needs in order to start, found as [`Program::find`](crate::Program::find) does: single
     /// files only, and the devices that harm nobody.
     ///
     /// ```no_run
@@ -215,7 +215,7 @@ impl Policy {
     }
 
     /// Requires nothing: enforces what the kernel can, and succeeds even where that is nothing at all. Look at the
-    /// [`Outcome`].
+    /// [`Outcome`]. It is said last, after all that the policy allows.
     ///
     /// ```
     /// use palisade::{Abi, Kernel, Policy};
@@ -297,12 +297,6 @@ impl Policy {
     }
 }
 
-impl AsRef<Policy> for Policy {
-    fn as_ref(&self) -> &Policy {
-        self
-    }
-}
-
 /// A policy that requires nothing: what came of it has to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a policy does nothing until it is enforced"]
@@ -322,17 +316,5 @@ impl BestEffort {
     /// As [`Policy::enforce_thread`], but that the kernel lacks something is no error.
     pub fn enforce_thread(&self) -> Result<Outcome> {
         self.0.enforce_thread().map(Outcome)
-    }
-}
-
-impl From<BestEffort> for Policy {
-    fn from(policy: BestEffort) -> Policy {
-        policy.0
-    }
-}
-
-impl AsRef<Policy> for BestEffort {
-    fn as_ref(&self) -> &Policy {
-        &self.0
     }
 }

@@ -143,6 +143,8 @@ const SYSTEM: &[Entry] = &[
     (
         R,
         &[
+            "/etc/gitconfig",
+            "/etc/manpath.config",
             "/etc/mime.types",
             "/etc/magic",
             "/etc/terminfo",

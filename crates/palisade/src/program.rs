@@ -22,7 +22,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -224,15 +224,45 @@ fn is_regular(meta: Metadata) -> Result<Metadata, Option<String>> {
 }
 
 fn cannot_open(error: &io::Error) -> String {
-    format!("cannot be opened ({})", errno_name(error.raw_os_error().unwrap_or(0)))
+    match error.raw_os_error() {
+        Some(errno) => format!("cannot be opened ({})", errno_name(errno)),
+        None => error.to_string(),
+    }
 }
 
-/// Opens a regular file, and asks the descriptor whether it is one before anything is read.
-fn open(path: &Path, extra: libc::c_int) -> Result<(fs::File, Metadata), Option<io::Error>> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | extra;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let meta = file.metadata()?;
-    if meta.is_file() { Ok((file, meta)) } else { Err(None) }
+const CHANGED: &str = "is no longer the file that it was";
+
+/// A file that was looked at through a descriptor of its own, which does not open it yet: reading some files, as those
+/// of /proc, has effects.
+struct Looked {
+    fd: fs::File,
+    meta: Metadata,
+}
+
+impl Looked {
+    /// A regular file, of a file system that keeps files; else why not, None if there is none.
+    fn at(path: &Path) -> Result<Looked, Option<String>> {
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path);
+        let fd = opened.map_err(|error| (!is_missing(&error)).then(|| cannot_open(&error)))?;
+        let meta = is_regular(fd.metadata().map_err(|error| Some(cannot_open(&error)))?)?;
+        if crate::sys::is_made_up(fd.as_fd()) {
+            return Err(Some(
+                "lies where the kernel makes files up, as /proc, not where programs are kept".into(),
+            ));
+        }
+        Ok(Looked { fd, meta })
+    }
+
+    /// The same file, to read; what has taken its place meanwhile is not opened in its stead.
+    fn open(&self, path: &Path) -> io::Result<fs::File> {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let meta = file.metadata()?;
+        if (meta.dev(), meta.ino()) != (self.meta.dev(), self.meta.ino()) {
+            return Err(io::Error::other(CHANGED));
+        }
+        Ok(file)
+    }
 }
 
 /// The files found so far.
@@ -301,14 +331,20 @@ impl Files {
     fn start(&mut self, path: &Path, role: Role, search: &Search) -> Result<(), Fault> {
         let gone = "is not found: there is no such file";
         program(path, search).map_err(|why| not_runnable(path, why.unwrap_or(gone.into())))?;
-        let (file, meta) = match open(path, 0) {
-            Ok(opened) => opened,
-            Err(Some(error)) if error.kind() == ErrorKind::PermissionDenied => {
-                return self.start_unreadable(path, role);
+        let looked = Looked::at(path).map_err(|why| not_runnable(path, why.unwrap_or(gone.into())))?;
+        // Asked once more of the file that is granted: by its path another may have been asked.
+        if looked.meta.mode() & 0o111 == 0 {
+            return Err(not_runnable(path, CHANGED));
+        }
+        let file = match looked.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                self.start_unreadable(path, looked, role);
+                return Ok(());
             }
-            Err(Some(error)) => return Err(not_runnable(path, cannot_open(&error))),
-            Err(None) => return Err(not_runnable(path, "is no longer the file that it was")),
+            Err(error) => return Err(not_runnable(path, cannot_open(&error))),
         };
+        let meta = looked.meta;
         let mut head = [0; script::HEAD];
         let got = elf::read_some(&file, 0, &mut head).map_err(|why| not_runnable(path, why))?;
         let head = &head[..got];
@@ -329,13 +365,10 @@ impl Files {
     }
 
     /// The kernel can run what we may not read, if it is no script.
-    fn start_unreadable(&mut self, path: &Path, role: Role) -> Result<(), Fault> {
-        let (file, meta) =
-            open(path, libc::O_PATH).map_err(|_| not_runnable(path, "is no longer the file that it was"))?;
-        self.add(path, file, &meta, role, None);
+    fn start_unreadable(&mut self, path: &Path, looked: Looked, role: Role) {
+        self.add(path, looked.fd, &looked.meta, role, None);
         let why = "may be executed but not read by this user: what it needs to start could not be determined";
         self.note(path.to_owned(), why.into());
-        Ok(())
     }
 
     fn start_script(
@@ -447,7 +480,8 @@ impl Files {
             return Ok((index, elf));
         }
         self.probes += OPENED;
-        let (file, meta) = open(path, 0).map_err(|error| error.as_ref().map(cannot_open))?;
+        let looked = Looked::at(path)?;
+        let (file, meta) = (looked.open(path).map_err(|error| Some(cannot_open(&error)))?, looked.meta);
         let elf = Rc::new(elf::parse(&file).map_err(|why| Some(why.into()))?);
         suits(&elf, arch, role)?;
         Ok((self.add(path, file, &meta, role, Some(elf.clone())), elf))
@@ -455,8 +489,8 @@ impl Files {
 
     /// Adds a file that the loader reads, if it is there, and reads it.
     fn data(&mut self, path: &Path) -> Option<Vec<u8>> {
-        regular(path).ok()?;
-        let (file, meta) = open(path, 0).ok()?;
+        let looked = Looked::at(path).ok()?;
+        let (file, meta) = (looked.open(path).ok()?, looked.meta);
         let mut bytes = vec![0; meta.len().min(MAX_DATA) as usize];
         let got = elf::read_some(&file, 0, &mut bytes).ok()?;
         bytes.truncate(got);
@@ -473,4 +507,41 @@ fn suits(elf: &Elf, arch: Arch, role: Role) -> Result<(), Option<String>> {
         () => return Ok(()),
     };
     Err(Some(why.into()))
+}
+
+/// The parsers alone, for the fuzz targets in fuzz/.
+mod fuzz {
+    #![allow(unexpected_cfgs, reason = "cargo-fuzz sets it")]
+
+    #[cfg(fuzzing)]
+    impl super::Program {
+        /// All names in an ELF file.
+        #[doc(hidden)]
+        pub fn fuzz_elf(file: &std::fs::File) -> Result<Vec<Vec<u8>>, &'static str> {
+            let elf = super::elf::parse(file)?;
+            let others = [elf.interp, elf.soname, elf.rpath, elf.runpath];
+            Ok(elf.needed.into_iter().chain(others.into_iter().flatten()).collect())
+        }
+
+        /// The interpreter of a script that begins so, and its argument.
+        #[doc(hidden)]
+        pub fn fuzz_script(head: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+            let (name, argument) = super::script::shebang(head).ok()?;
+            Some((name.to_vec(), argument.map(<[u8]>::to_vec)))
+        }
+
+        /// The program that `env` starts.
+        #[doc(hidden)]
+        pub fn fuzz_env(argument: &[u8]) -> Option<Vec<u8>> {
+            super::script::env(Some(argument)).ok().map(|env| env.name)
+        }
+
+        /// Where a cache of such content says that a library is.
+        #[doc(hidden)]
+        pub fn fuzz_cache(bytes: &[u8], name: &[u8]) -> Vec<Vec<u8>> {
+            let (is_64, little, machine) = (true, true, object::elf::EM_X86_64);
+            let cache = super::ldso::Cache::new(bytes.to_vec());
+            cache.map(|cache| cache.lookup(name, super::Arch { is_64, little, machine })).unwrap_or_default()
+        }
+    }
 }

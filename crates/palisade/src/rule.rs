@@ -303,6 +303,13 @@ impl<P: AsRef<Path>, const N: usize> Paths for [P; N] {
     }
 }
 
+impl<P: AsRef<Path>, const N: usize> sealed::Sealed for &[P; N] {}
+impl<P: AsRef<Path>, const N: usize> Paths for &[P; N] {
+    fn into_targets(self) -> Vec<Target> {
+        self.as_slice().into_targets()
+    }
+}
+
 impl<P: AsRef<Path>> sealed::Sealed for &[P] {}
 impl<P: AsRef<Path>> Paths for &[P] {
     fn into_targets(self) -> Vec<Target> {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 /// A name from outside (a path, a word of a file), to be printed on a terminal or in a log: control characters,
 /// those that change the direction of text or are invisible, and bytes that are no UTF-8 are shown escaped, and a
-/// backslash as two, so that two names never look alike.
+/// backslash as two, so that what is escaped cannot be mistaken for a name that has it in it.
 ///
 /// ```
 /// assert_eq!(palisade::printable("a\u{1b}[2Jb\n").to_string(), r"a\u{1b}[2Jb\n");
@@ -38,8 +38,10 @@ impl fmt::Display for Printable<'_> {
 
 /// Characters that reorder the text around them, break the line, or show nothing.
 fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        || (c.is_whitespace() && c != ' ')
 }
 
 /// "did you mean …?", if a known word is near enough.

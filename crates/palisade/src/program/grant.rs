@@ -25,6 +25,8 @@ pub struct Start<'a> {
 ///
 /// What the program opens once it runs is not among them: its data, plug-ins, other programs.
 ///
+/// Needs the feature `program`.
+///
 /// ```
 /// # #[cfg(target_os = "linux")] {
 /// let program = palisade::Program::find("sh")?;

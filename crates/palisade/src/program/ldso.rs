@@ -320,13 +320,14 @@ impl Linker<'_> {
         }
     }
 
-    /// musl's folders: a file beside its prefix, or the three built in.
+    /// musl's folders: those in a file of /etc, or the three built in.
     fn musl_folders(&mut self, loader: &Path) -> Folders {
         let name = loader.file_name().unwrap_or_default().as_bytes();
         let name = name.split(|b| *b == b'.').next().unwrap_or(name);
-        let prefix = loader.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-        let list = prefix.join("etc").join(OsStr::from_bytes(&[name, b".path"].concat()));
-        let list = if is_musl(loader) { self.files.data(&list) } else { None };
+        // musl looks for it beside whatever folder the program names; there it could be a link to anything.
+        let installed = [Path::new("/lib"), Path::new("/usr/lib")].map(Some).contains(&loader.parent());
+        let list = Path::new("/etc").join(OsStr::from_bytes(&[name, b".path"].concat()));
+        let list = if is_musl(loader) && installed { self.files.data(&list) } else { None };
         let list = list.unwrap_or_else(|| b"/lib:/usr/local/lib:/usr/lib".to_vec());
         distinct(list.split(|b| b":\n".contains(b)).filter(|part| !part.is_empty()).map(<[u8]>::to_vec))
             .into()

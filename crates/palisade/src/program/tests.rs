@@ -857,9 +857,33 @@ fn musl_searches_otherwise() {
     forged.interp = [loader.as_os_str().as_bytes(), b"\0"].concat();
     let program = folder.file("program", forged.bytes(), 0o755);
     assert!(notes(&find(&program).unwrap()).starts_with("libleaf.so: "));
-    let list = folder.file("etc/ld-musl-x86_64.path", leaf.parent().unwrap().as_os_str().as_bytes(), 0o644);
+    // It would look in this file, which is the program's own and may be a link to anything: it grants nothing.
+    let secret = folder.file("secret", leaf.parent().unwrap().as_os_str().as_bytes(), 0o600);
+    fs::create_dir(folder.0.join("etc")).unwrap();
+    std::os::unix::fs::symlink(&secret, folder.0.join("etc/ld-musl-x86_64.path")).unwrap();
     let found = find(&program).unwrap();
-    assert_eq!(paths(&found, Role::Library), [leaf.as_path()]);
-    assert_eq!(paths(&found, Role::Data), [list.as_path()]);
-    assert_eq!(notes(&found), "");
+    assert_eq!(paths(&found, Role::Library), [Path::new(""); 0]);
+    assert_eq!(paths(&found, Role::Data), [Path::new(""); 0]);
+    assert!(notes(&found).starts_with("libleaf.so: "));
+}
+
+#[test]
+fn a_file_that_is_swapped_is_not_opened() {
+    let folder = Folder::new();
+    let (program, secret) = (folder.file("program", "#!/bin/sh", 0o755), folder.file("secret", "#!", 0o600));
+    let looked = Looked::at(&program).unwrap();
+    assert!(looked.open(&program).is_ok());
+    fs::rename(&secret, &program).unwrap();
+    assert_eq!(looked.open(&program).unwrap_err().to_string(), CHANGED);
+}
+
+#[test]
+fn files_that_the_kernel_makes_up_are_not_read() {
+    for path in ["/proc/version", "/proc/self/maps", "/sys/kernel/uevent_seqnum"] {
+        let why = Looked::at(Path::new(path)).map(drop).unwrap_err().unwrap();
+        assert!(why.starts_with("lies where the kernel makes files up"), "{path}: {why}");
+    }
+    let folder = Folder::new();
+    let program = folder.file("program", Forged::new().needs("/proc/version").bytes(), 0o755);
+    assert!(!find(&program).unwrap().files.iter().any(|file| file.path.starts_with("/proc")));
 }

@@ -101,8 +101,11 @@ pub(crate) fn restrict_self(ruleset: BorrowedFd<'_>, flags: u32) -> Result<(), E
 
 /// `int prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`, PR_SET_NO_NEW_PRIVS(2const): of this thread. Allocates nothing.
 pub(crate) fn set_no_new_privs() -> Result<(), Errno> {
+    // The kernel reads whole registers, and a variadic function is passed what it is given.
+    const ONE: libc::c_ulong = 1;
+    const ZERO: libc::c_ulong = 0;
     // SAFETY: no memory is passed.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, ONE, ZERO, ZERO, ZERO) }.into())?;
     Ok(())
 }
 
@@ -133,6 +136,38 @@ pub(crate) fn may_execute(path: &std::path::Path) -> bool {
     unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) == 0 }
 }
 
+/// Whether a descriptor's file is of a file system in which the kernel makes files up, by fstatfs(2): to read one can
+/// have effects, and none is a program.
+#[cfg(feature = "program")]
+pub(crate) fn is_made_up(fd: BorrowedFd<'_>) -> bool {
+    // proc, sysfs, debugfs, tracefs, securityfs, bpf, cgroup, cgroup2, efivarfs, selinuxfs
+    const MAGIC: [i64; 10] = [
+        PROC_MAGIC,
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0xcafe_4a11,
+        0x27_e0eb,
+        0x6367_7270,
+        0xde5e_81e4,
+        0xf97c_ff8c,
+    ];
+    file_system(fd).is_ok_and(|magic| MAGIC.contains(&magic))
+}
+
+const PROC_MAGIC: i64 = 0x9fa0;
+
+/// The kind of file system that a descriptor's file is in, by fstatfs(2).
+fn file_system(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills the structure that the pointer is to, which is large enough.
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: fstatfs succeeded, so the structure is filled.
+    #[allow(clippy::unnecessary_cast, reason = "the field's type depends on the architecture")]
+    Ok(i64::from(unsafe { stat.assume_init() }.f_type as u32))
+}
+
 /// The type bits of a descriptor's file (`S_IFDIR` and so on), by fstat(2).
 pub(crate) fn file_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
@@ -158,17 +193,26 @@ pub(crate) fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     fd.is_terminal()
 }
 
-/// Whether this process has one thread, by `unshare(CLONE_THREAD)`, unshare(2): if so it succeeds and has no effect.
-/// `false` where a seccomp filter refuses it too. Without it the files of /proc are made for this process first, which
+/// Whether this process has one thread, by `unshare(CLONE_THREAD)`, unshare(2): if so it succeeds and has no effect;
+/// `None` where a seccomp filter refuses it. Without it the files of /proc are made for this process first, which
 /// costs more than a rule.
-pub(crate) fn alone() -> bool {
+pub(crate) fn alone() -> Option<bool> {
     // SAFETY: no memory is passed, and nothing that the process shares is named.
-    check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()).is_ok()
+    match check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()) {
+        Ok(_) => Some(true),
+        Err(libc::EINVAL) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// How many threads this process has: the kernel counts them in the links of /proc/self/task.
 pub(crate) fn threads() -> io::Result<u64> {
-    Ok(std::fs::metadata("/proc/self/task")?.nlink().saturating_sub(2))
+    use std::os::fd::AsFd;
+    let task = std::fs::File::open("/proc/self/task")?;
+    if file_system(task.as_fd()) != Ok(PROC_MAGIC) {
+        return Err(io::Error::other("what is mounted at /proc is no procfs"));
+    }
+    Ok(task.metadata()?.nlink().saturating_sub(2))
 }
 
 /// Makes `command`'s child confine itself before it executes. The ruleset stays open as long as the command.

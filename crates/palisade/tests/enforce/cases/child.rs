@@ -51,7 +51,7 @@ impl Setup {
 
 /// A policy that goes on wherever it is.
 fn confine_to(command: &mut Command, policy: Policy) -> &mut Command {
-    command.confine(policy.best_effort()).expect("a ruleset")
+    command.confine(&policy.require(Rights::empty())).expect("a ruleset")
 }
 
 fn code(status: io::Result<ExitStatus>) -> Outcome {
@@ -71,7 +71,7 @@ fn child_is_confined_and_the_parent_free() {
     works(code(setup.reading("other").status()));
     assert_eq!(get_no_new_privs(), before);
     // What is required is, here too.
-    let strict = setup.reading("granted").confine(setup.policy().strict()).map(drop);
+    let strict = setup.reading("granted").confine(&setup.policy().strict()).map(drop);
     assert_eq!(strict.is_err_and(|error| error.is_unsupported()), abi() < 10);
 }
 
@@ -108,9 +108,9 @@ fn child_that_cannot_execute_is_an_error() {
 
 fn child_policy_that_fails_spawns_nothing() {
     let setup = Setup::new();
-    let policy = setup.policy().ro(setup.dir.join("missing")).best_effort();
+    let policy = setup.policy().ro(setup.dir.join("missing")).require(Rights::empty());
     let mut command = setup.reading("other");
-    let error = command.confine(policy).map(drop);
+    let error = command.confine(&policy).map(drop);
     assert_eq!(error.is_err_and(|error| error.is_missing_path()), abi() > 0);
     // The command is as it was: unconfined.
     works(code(command.status()));
@@ -151,7 +151,7 @@ fn child_leaves_no_descriptor_open() {
     confine_to(&mut command, setup.policy());
     works(code(command.status()));
     drop(command);
-    let _ = setup.reading("granted").confine(Policy::new().ro("/no/such/path").best_effort());
+    let _ = setup.reading("granted").confine(&Policy::new().ro("/no/such/path").require(Rights::empty()));
     assert_eq!(count(), before);
     // Nor does the child have one that it was not given.
     let mut listing = Command::new(&setup.program.path);
