@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use palisade::{Abi, Policy, Ports, Preset, Rights, Rule, path};
+use palisade::{Abi, Kernel, Log, Plan, Policy, Ports, Preset, Rights, Rule, path};
 
 use crate::caps;
 
@@ -15,7 +15,7 @@ use crate::caps;
 /// Everything that this kernel's Landlock can deny is denied, but for what the options grant. No root is needed, and
 /// nothing has to be set up. `palisade status` says what this kernel can enforce.
 #[derive(Parser)]
-#[command(name = "palisade", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "palisade", version, max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -32,10 +32,21 @@ pub enum Command {
 /// COMMAND may always start: its own file, the interpreter of a script, the ELF interpreter and its libraries are found
 /// and granted, single files only. Palisade then becomes COMMAND: same process, same terminal.
 ///
+/// What this kernel cannot restrict stays open, and is named if an option is about it: see `palisade status`, or use
+/// --strict. Programs that change the user, as sudo, run without their extra rights.
+///
 /// Exit status: COMMAND's own; 125 if palisade itself failed and nothing was started; 126 if COMMAND was found and
 /// cannot be run; 127 if it was not found.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  palisade run --ro /etc/os-release -- cat /etc/os-release")]
+#[command(after_help = "\
+Examples:
+  palisade run --ro /etc/os-release -- cat /etc/os-release
+  palisade run --preset system,tmp --rwx . -- make
+  palisade run --preset system,tty --ro . -- less README.md
+
+\"Permission denied\"? Programs that start others need --preset system, those on a terminal --preset tty, and a new
+file is made in a folder: grant that with --rw. To see what was refused:
+  strace -f -e status=failed palisade run … 2>&1 | grep -E 'EACCES|EPERM|EXDEV'")]
 pub struct RunArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -160,6 +171,9 @@ pub struct PolicyArgs {
     rwx: Vec<PathBuf>,
 
     /// Exact rights: letters (r read, w write, x execute, c create and remove) or the kernel's names, with commas
+    ///
+    /// The names: execute, write_file, read_file, read_dir, remove_dir, remove_file, make_char, make_dir, make_reg,
+    /// make_sock, make_fifo, make_block, make_sym, refer, truncate, ioctl_dev, resolve_unix.
     #[arg(long, value_name = "RIGHTS:PATH", help_heading = "Grants",
           value_parser = OsStringValueParser::new().try_map(|text| Rule::parse(&text)))]
     allow: Vec<Rule>,
@@ -221,8 +235,22 @@ fn any_path() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 impl PolicyArgs {
-    /// The policy that the options say.
-    pub fn policy(&self) -> Policy {
+    /// The plan for this kernel of the policy that the options say, with these rules and log flags besides.
+    pub fn plan(&self, kernel: &Kernel, rules: Vec<Rule>, log: Log) -> palisade::Result<Plan> {
+        let policy = self.policy().rules(rules).log(log);
+        if self.best_effort {
+            policy.best_effort().plan(kernel)
+        } else if self.strict {
+            policy.strict().plan(kernel)
+        } else if self.require.is_empty() {
+            policy.require(self.usually_required()).plan(kernel)
+        } else {
+            policy.require(self.require.iter().copied()).plan(kernel)
+        }
+    }
+
+    /// What the options grant and leave alone.
+    fn policy(&self) -> Policy {
         let groups = [
             (&self.ro, Rights::RO),
             (&self.rx, Rights::RX),
@@ -244,18 +272,26 @@ impl PolicyArgs {
         policy = self.bind_tcp.iter().fold(policy, |policy, ports| policy.bind_tcp(*ports));
         policy = self.connect_udp.iter().fold(policy, |policy, ports| policy.connect_udp(*ports));
         policy = self.bind_udp.iter().fold(policy, |policy, ports| policy.bind_udp(*ports));
-        if let Some(abi) = self.abi {
-            policy = policy.abi(abi);
+        match self.abi {
+            Some(abi) => policy.abi(abi),
+            None => policy,
         }
-        if self.best_effort {
-            policy.best_effort().into()
-        } else if self.strict {
-            policy.strict()
-        } else if self.require.is_empty() {
-            policy.require(self.usually_required())
-        } else {
-            policy.require(self.require.iter().copied())
-        }
+    }
+
+    /// Whether `--require` says what has to hold.
+    pub fn requires(&self) -> bool {
+        !self.require.is_empty()
+    }
+
+    /// The rights that the options grant for every port, so that nothing of them is left to restrict.
+    pub fn any_port(&self) -> Rights {
+        let ports = [
+            (&self.connect_tcp, Rights::CONNECT_TCP),
+            (&self.bind_tcp, Rights::BIND_TCP),
+            (&self.connect_udp, Rights::CONNECT_SEND_UDP),
+            (&self.bind_udp, Rights::BIND_UDP),
+        ];
+        ports.into_iter().filter(|(ports, _)| ports.contains(&Ports::ANY)).map(|(_, right)| right).collect()
     }
 
     /// What has to hold unless an option says otherwise.

@@ -192,7 +192,7 @@ fn of_abi(abi: &Abi, closed: Closed) -> Vec<Instruction> {
         }
     };
     on(abi.socket, closed.any_socket(), socket(closed));
-    on(abi.socketpair, closed.unix, socketpair());
+    on(abi.socketpair, closed.any_socket(), socketpair(closed));
     on(abi.sendto, closed.fast_open, fast_open(3));
     on(abi.sendmsg, closed.fast_open, fast_open(2));
     on(abi.sendmmsg, closed.fast_open, fast_open(3));
@@ -242,11 +242,19 @@ fn socket(closed: Closed) -> Vec<Instruction> {
 
 /// socketpair(domain, type, …): one end of a pair of datagram sockets can send to any other socket by its path, so
 /// only pairs that are connected for good are left.
-fn socketpair() -> Vec<Instruction> {
-    let mut all = vec![op(LOAD, argument(1)), op(AND, 0xf)];
-    all.extend(if_equal(libc::SOCK_STREAM as u32, vec![allow()]));
-    all.extend(if_equal(libc::SOCK_SEQPACKET as u32, vec![allow()]));
-    all.push(refuse(EACCES));
+fn socketpair(closed: Closed) -> Vec<Instruction> {
+    let mut unix = Vec::new();
+    if closed.unix {
+        unix.extend([op(LOAD, argument(1)), op(AND, 0xf)]);
+        unix.extend(if_equal(libc::SOCK_STREAM as u32, vec![allow()]));
+        unix.extend(if_equal(libc::SOCK_SEQPACKET as u32, vec![allow()]));
+        unix.push(refuse(EACCES));
+    } else {
+        unix.push(allow());
+    }
+    let mut all = vec![op(LOAD, argument(0))];
+    all.extend(if_equal(libc::AF_UNIX as u32, unix));
+    all.push(if closed.families { refuse(EACCES) } else { allow() });
     all
 }
 
@@ -267,8 +275,6 @@ fn socketcall(closed: Closed) -> Vec<Instruction> {
     let mut refused = |call| all.extend(if_equal(call, vec![refuse(EACCES)]));
     if closed.any_socket() {
         refused(SOCKET);
-    }
-    if closed.unix {
         refused(SOCKETPAIR);
     }
     if closed.fast_open {

@@ -31,14 +31,10 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     };
     let program = Program::find_for(name, &start).map_err(|error| program_failure(&error))?;
 
-    let mut policy = args.policy.policy();
-    if !args.no_program {
-        policy = policy.rules(program.rules());
-    }
-    if args.log == LogWhat::All {
-        policy = policy.log(Log::NEW_EXEC_ON);
-    }
-    let plan = policy.plan(&kernel).map_err(|error| policy_failure(&error, &kernel))?;
+    let closure = if args.no_program { Vec::new() } else { program.rules() };
+    let log = if args.log == LogWhat::All { Log::NEW_EXEC_ON } else { Log::empty() };
+    let plan =
+        args.policy.plan(&kernel, closure, log).map_err(|error| policy_failure(&error, &args, &kernel))?;
     let closes = Closed::of(&plan, args.policy.named());
     let (plan, closed) = if args.no_backstop { (plan, Closed::default()) } else { close(plan, closes) };
     if args.dry_run {
@@ -48,7 +44,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let path = absolute(&args, &program)?;
     let strings = c_strings(&path, name, rest, &env)?;
     sys::set_no_new_privs().map_err(|e| Failure::new(format!("no_new_privs cannot be set: {e}")))?;
-    let report = plan.enforce().map_err(|error| policy_failure(&error, &kernel))?;
+    let report = plan.enforce().map_err(|error| policy_failure(&error, &args, &kernel))?;
     tell(&args, &report, &program, closes, closed);
     hygiene(&args)?;
     let filter = backstop::filter(Closed { typing: true, ..closed });
@@ -56,8 +52,9 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         let hint = if args.no_backstop { "" } else { "; --no-backstop leaves out all but the least" };
         Failure::new(format!("the seccomp filter cannot be installed: {error}{hint}"))
     })?;
-    let (path, args, env) = strings;
-    Err(not_executed(&program, &sys::execute(&path, &args, &env)))
+    let (path, words, env) = strings;
+    let error = sys::execute(&path, &words, &env);
+    Err(not_executed(&program, args.no_program, &error))
 }
 
 /// The plan, which says what the backstop closes of what is lost to Landlock; and what it closes.
@@ -139,13 +136,17 @@ fn hygiene(args: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn not_executed(program: &Program, error: &io::Error) -> Failure {
+fn not_executed(program: &Program, no_program: bool, error: &io::Error) -> Failure {
     let path = printable(program.path());
     let message = match error.raw_os_error() {
-        Some(libc::EACCES) => format!(
-            "{path}: may not be executed under this policy, or by ordinary permissions (EACCES); \
-             grant it, its interpreter and its libraries with --rx, or leave --no-program out"
+        Some(libc::EACCES) if no_program => format!(
+            "{path}: may not be executed under this policy (EACCES); grant it, its interpreter and its libraries \
+             with --rx, or leave --no-program out"
         ),
+        Some(libc::EACCES) => {
+            let unresolved: String = program.unresolved().map(|line| format!("; {line}")).collect();
+            format!("{path}: may not be executed (EACCES){unresolved}")
+        }
         Some(libc::E2BIG) => format!("{path}: the arguments and the environment are too long (E2BIG)"),
         Some(libc::ENOEXEC) => format!("{path}: is no program for this machine (ENOEXEC)"),
         _ => format!("{path}: cannot be executed: {error}"),
@@ -159,13 +160,16 @@ fn program_failure(error: &Error) -> Failure {
 }
 
 /// The same error, with the option that helps in place of the method.
-fn policy_failure(error: &Error, kernel: &Kernel) -> Failure {
+fn policy_failure(error: &Error, args: &RunArgs, kernel: &Kernel) -> Failure {
     let hint = if error.is_missing_path() {
-        "--ignore-missing skips what does not exist".to_owned()
+        "if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist".to_owned()
     } else if error.is_unsupported() {
         match kernel.abi() {
             Err(why) => {
                 format!("{}; --best-effort runs COMMAND all the same, its files not confined", why.help())
+            }
+            Ok(_) if args.policy.requires() => {
+                format!("leave {} out of --require to go on without", short_names(error.rights()).join(","))
             }
             Ok(_) => format!(
                 "--unrestricted {} leaves these open and goes on; --best-effort goes on whatever is open",
@@ -220,6 +224,8 @@ fn open_line(args: &RunArgs, plan: &Plan, closes: Closed, closed: Closed) -> Opt
         .filter(|lost| expected.contains(lost.right()) && !closed.rights().contains(lost.right()))
         .collect();
     let mut open: Vec<String> = lost.iter().map(ToString::to_string).collect();
+    let alone = args.policy.named() - plan.requested() - args.policy.any_port();
+    open.extend(alone.names().map(|name| format!("{name}: left alone by --unrestricted or --abi")));
     if closes != closed {
         open.extend(besides(closes).into_iter().map(str::to_owned));
     }
@@ -254,7 +260,7 @@ fn backstop_notes(closed: Closed) -> Vec<String> {
 }
 
 fn dry_run(args: &RunArgs, plan: &Plan, program: &Program, closed: Closed) -> Result<(), Failure> {
-    let report = plan.check().map_err(|error| policy_failure(&error, plan.kernel()))?;
+    let report = plan.check().map_err(|error| policy_failure(&error, args, plan.kernel()))?;
     let text = if args.json {
         let value = json!({ "command": program, "report": report, "seccomp": backstop_notes(closed) });
         format!("{value:#}\n")

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backstop::Instruction;
 
@@ -26,8 +27,15 @@ pub fn install_filter(filter: &[Instruction]) -> io::Result<()> {
 
 /// `int prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`, PR_SET_NO_NEW_PRIVS(2const).
 pub fn set_no_new_privs() -> io::Result<()> {
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)
+}
+
+/// `int prctl(int op, unsigned long, unsigned long, 0, 0)`, prctl(2). The kernel reads whole registers, and a variadic
+/// function is passed what it is given.
+fn prctl(op: libc::c_int, second: libc::c_ulong, third: libc::c_ulong) -> io::Result<()> {
+    const ZERO: libc::c_ulong = 0;
+    // SAFETY: no operation that is used here takes a pointer.
+    check(unsafe { libc::prctl(op, second, third, ZERO, ZERO) }.into())?;
     Ok(())
 }
 
@@ -90,6 +98,25 @@ pub fn keep_capabilities(keep: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether whoever started us ignores SIGPIPE. Rust's start-up code ignores it, so it is asked before that.
+static IGNORES_SIGPIPE: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the C library calls what is in this section before main, with the C ABI and arguments that may be ignored.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = {
+    extern "C" fn look() {
+        // SAFETY: all zeroes is a valid structure, which the kernel fills; no action is set.
+        let ignored = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGPIPE, ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction == libc::SIG_IGN
+        };
+        IGNORES_SIGPIPE.store(ignored, Ordering::Relaxed);
+    }
+    look
+};
+
 /// `int execve(const char *path, char *const argv[], char *const envp[])`, execve(2), with SIGPIPE as it was before
 /// Rust's start-up code ignored it. Returns only if it fails.
 pub fn execute(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
@@ -97,8 +124,10 @@ pub fn execute(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
         strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect::<Vec<*const libc::c_char>>()
     };
     let (args, env) = (pointers(args), pointers(env));
-    // SAFETY: the signal's default action is set, and no handler runs.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if !IGNORES_SIGPIPE.load(Ordering::Relaxed) {
+        // SAFETY: the signal's default action is set, and no handler runs.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
     // SAFETY: the strings end in NUL bytes, both lists end in a null pointer, and all live until the call returns.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()

@@ -80,11 +80,10 @@ fn a_missing_path_is_an_error_unless_it_is_to_be_ignored_and_then_named() {
         user.file("f", "");
         user.file("a,b", "");
         user.run("--ro a,b true").said(0, "", "");
-        let missing =
-            "palisade: no/such: does not exist (ENOENT); --ignore-missing skips what does not exist\n";
+        let missing = "palisade: no/such: does not exist (ENOENT); if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist\n";
         user.run("--ro no/such true").said(125, "", missing);
         user.run("--ro no/such --dry-run true").said(125, "", missing);
-        let below = "palisade: f/x: does not exist (ENOTDIR); --ignore-missing skips what does not exist\n";
+        let below = "palisade: f/x: does not exist (ENOTDIR); if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist\n";
         user.run("--ro f/x true").said(125, "", below);
         let skipped = "palisade: skipped, for it does not exist: no/such, f/x\n";
         user.run("--ro no/such --rw f/x --ignore-missing true").said(0, "", skipped);
@@ -102,7 +101,7 @@ fn names_are_printed_without_harm_and_work_as_they_are() {
         let ran = user.palisade(["run", "--ro", &format!("{name}/x"), "cat"]);
         assert_eq!(
             first_line(&ran),
-            r"palisade: \u{1b}]0;x\u{7}\n/x: does not exist (ENOTDIR); --ignore-missing skips what does not exist"
+            r"palisade: \u{1b}]0;x\u{7}\n/x: does not exist (ENOTDIR); if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist"
         );
         let bytes = OsStr::from_bytes(b"\xff-");
         let ran = user.palisade([OsStr::new("run"), OsStr::new("--ro"), bytes, OsStr::new("true")]);
@@ -160,6 +159,14 @@ Landlock ABI [..] (Linux [..]) would enforce:
 #[test]
 fn verbose_says_on_standard_error_what_holds() {
     each_user(|user| {
+        // The rules that were added, and no others.
+        user.file("f", "");
+        let ran = user.run("-v --rw f --ro missing --ignore-missing --preset system true");
+        assert!(ran.stderr.contains("palisade:     f  write, read_file\n"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("skipped: missing does not exist"), "{}", ran.stderr);
+        for absent in ["    missing  ", "    /gnu/store  "] {
+            assert!(!ran.stderr.contains(absent), "{}", ran.stderr);
+        }
         let ran = user.run("-v --abi 4 true");
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), ""));
         assert!(ran.stderr.lines().all(|line| line.starts_with("palisade: ")), "{}", ran.stderr);
@@ -169,18 +176,16 @@ fn verbose_says_on_standard_error_what_holds() {
     });
 }
 
-/// As the kernel says, by way of `palisade status`.
-fn abi(user: &crate::common::User) -> u32 {
-    let json = user.palisade(["status", "--json"]);
-    let line =
-        json.works().stdout.lines().find(|l| l.trim_start().starts_with("\"abi\":") && l.starts_with("  \""));
-    line.unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
-}
-
 #[test]
 fn what_is_named_and_cannot_be_restricted_is_one_line() {
     each_user(|user| {
-        let open = abi(user) < 10;
+        for alone in ["--abi 3", "--unrestricted net"] {
+            let ran = user.run(&format!("{alone} --connect-tcp 443 true"));
+            let line = "palisade: NOT RESTRICTED, so open whatever is granted: connect_tcp: left alone by \
+                        --unrestricted or --abi\n";
+            ran.said(0, "", line);
+        }
+        let open = user.abi() < 10;
         let ran = user.run("--connect-udp 53 --unix / true");
         assert_eq!((ran.status, ran.stderr.lines().count()), (Some(0), usize::from(open)), "{}", ran.stderr);
         assert!(!open || ran.stderr.contains("NOT RESTRICTED"), "{}", ran.stderr);
@@ -194,7 +199,7 @@ fn what_is_named_and_cannot_be_restricted_is_one_line() {
 fn what_is_required_and_cannot_be_restricted_is_an_error_that_names_the_option() {
     each_user(|user| {
         let ran = user.run("--strict true");
-        let missing = match abi(user) {
+        let missing = match user.abi() {
             ..=8 => "unix,udp",
             9 => "udp",
             10.. => "",

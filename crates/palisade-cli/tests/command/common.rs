@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -20,9 +20,13 @@ pub struct User {
 pub fn each_user(test: impl Fn(&User)) {
     let me = || User { name: "the caller", uid: None, dir: folder(None) };
     test(&me());
-    if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+    if tests_run_as_root() {
         test(&User { name: "an ordinary user", uid: Some(NOBODY), dir: folder(Some(NOBODY)) });
     }
+}
+
+fn tests_run_as_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 fn folder(owner: Option<u32>) -> tempfile::TempDir {
@@ -39,6 +43,10 @@ fn folder(owner: Option<u32>) -> tempfile::TempDir {
 }
 
 impl User {
+    pub fn is_root(&self) -> bool {
+        self.uid.is_none() && tests_run_as_root()
+    }
+
     /// His folder, in which everything runs.
     pub fn home(&self) -> PathBuf {
         self.dir.path().join("w")
@@ -73,9 +81,30 @@ impl User {
         command
     }
 
+    /// The binary `palisade`, which he may read and execute.
+    pub fn binary(&self) -> PathBuf {
+        self.dir.path().join("palisade")
+    }
+
+    /// Compiles `probe.c`, which says what is open to a program, as `probe` in his folder.
+    pub fn probe(&self) -> PathBuf {
+        self.file("probe.c", include_str!("probe.c"));
+        let mut cc = self.command("cc");
+        cc.args(["-O1", "-Wall", "-Werror", "-o", "probe", "probe.c", "-lutil"]);
+        Ran::of(self, cc).works();
+        self.home().join("probe")
+    }
+
+    /// The ABI of the kernel's Landlock, as `palisade status` says.
+    pub fn abi(&self) -> u64 {
+        let json = self.palisade(["status", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json.works().stdout).unwrap();
+        json["abi"].as_u64().unwrap()
+    }
+
     /// `palisade` with these arguments.
     pub fn palisade<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
-        let mut command = self.command(self.dir.path().join("palisade"));
+        let mut command = self.command(self.binary());
         command.args(args);
         Ran::of(self, command)
     }
@@ -96,6 +125,8 @@ impl User {
 /// What came of a command.
 pub struct Ran {
     pub status: Option<i32>,
+    /// Which signal it died of.
+    pub signal: Option<i32>,
     pub stdout: String,
     pub stderr: String,
     what: String,
@@ -106,7 +137,8 @@ impl Ran {
         let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let what = format!("{command:?} as {}", user.name);
-        Ran { status: status.code(), stdout: text(stdout), stderr: text(stderr), what }
+        let signal = status.signal();
+        Ran { status: status.code(), signal, stdout: text(stdout), stderr: text(stderr), what }
     }
 
     /// It ended with this status and said exactly this.

@@ -1,5 +1,8 @@
 //! The command `palisade`, as root (if the tests run as root) and as an ordinary user.
 
+mod backstop;
 mod cli;
 mod common;
+mod hygiene;
+mod more_programs;
 mod programs;
