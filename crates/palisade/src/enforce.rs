@@ -249,6 +249,9 @@ impl Ruleset {
         }
         let flags = if terms.quiet { ADD_RULE_QUIET } else { 0 };
         let rights = terms.rights;
+        if rights.is_empty() && !terms.quiet {
+            return Ok(rights);
+        }
         match sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags) {
             Ok(()) => Ok(rights),
             // A pipe, a socket, a memfd: Landlock never restricts it.

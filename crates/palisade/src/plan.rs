@@ -180,6 +180,7 @@ impl Plan {
     /// written: /a/ insists on a directory, and /a does not.
     fn add_rules<'a>(&mut self, rules: impl Iterator<Item = &'a Rule> + Clone) {
         const FREE: u32 = u32::MAX;
+        let lost = self.requested - self.handled;
         let count: usize = rules.clone().map(|rule| rule.targets.len()).sum();
         self.rules.reserve_exact(count);
         // A hash table of the rules' numbers. Std's takes eight times the memory, which is fresh, and touching a fresh
@@ -191,7 +192,11 @@ impl Plan {
                 quiet: rule.terms.quiet && !self.quiet.is_empty(),
                 ..rule.terms
             };
-            if terms.rights.is_empty() && !terms.quiet {
+            // A path that the user named has to exist, also where the kernel lacks all that it would be granted.
+            if terms.rights.is_empty()
+                && !terms.quiet
+                && (terms.optional || !rule.terms.rights.intersects(lost))
+            {
                 continue;
             }
             for target in &rule.targets {
@@ -561,7 +566,10 @@ mod tests {
         let shown: Vec<_> = old.rules.iter().map(|r| format!("{} {}", r.target, r.terms.rights)).collect();
         assert_eq!(shown, ["/a r,write_file", "/b write_file", "/a r"]);
         let unix = Policy::new().unix("/s").plan(&kernel(7)).unwrap();
-        assert_eq!(unix.rules, []);
+        assert_eq!((unix.rules.len(), unix.rules[0].terms.rights), (1, Rights::empty()));
+        assert!(!unix.to_string().contains("/s"), "only the path is looked at");
+        let optional = Policy::new().rule(path("/s").rights(Rights::RESOLVE_UNIX).optional());
+        assert_eq!(optional.plan(&kernel(7)).unwrap().rules, []);
     }
 
     #[test]

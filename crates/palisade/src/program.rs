@@ -74,7 +74,7 @@ pub(crate) struct Closure {
 pub(crate) struct File {
     /// Where it was found; relative paths are relative to the current folder.
     pub(crate) path: PathBuf,
-    /// The descriptor that was read; with O_PATH where reading is not permitted.
+    /// The descriptor that was read.
     pub(crate) fd: OwnedFd,
     /// What it is for.
     pub(crate) role: Role,
@@ -235,7 +235,8 @@ const CHANGED: &str = "is no longer the file that it was";
 /// A file that was looked at through a descriptor of its own, which does not open it yet: reading some files, as those
 /// of /proc, has effects.
 struct Looked {
-    fd: fs::File,
+    /// As long as this is open no other file gets the same number.
+    _held: fs::File,
     meta: Metadata,
 }
 
@@ -250,7 +251,7 @@ impl Looked {
                 "lies where the kernel makes files up, as /proc, not where programs are kept".into(),
             ));
         }
-        Ok(Looked { fd, meta })
+        Ok(Looked { _held: fd, meta })
     }
 
     /// The same file, to read; what has taken its place meanwhile is not opened in its stead.
@@ -339,8 +340,9 @@ impl Files {
         let file = match looked.open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                self.start_unreadable(path, looked, role);
-                return Ok(());
+                let why =
+                    "may be executed but not read by this user, so that what it needs to start is not known";
+                return Err(not_runnable(path, why));
             }
             Err(error) => return Err(not_runnable(path, cannot_open(&error))),
         };
@@ -362,13 +364,6 @@ impl Files {
                 "is a text without a first line such as #!/bin/sh, which would say what runs it",
             ))
         }
-    }
-
-    /// The kernel can run what we may not read, if it is no script.
-    fn start_unreadable(&mut self, path: &Path, looked: Looked, role: Role) {
-        self.add(path, looked.fd, &looked.meta, role, None);
-        let why = "may be executed but not read by this user: what it needs to start could not be determined";
-        self.note(path.to_owned(), why.into());
     }
 
     fn start_script(

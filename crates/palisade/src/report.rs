@@ -114,10 +114,11 @@ pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     for (name, category) in Rights::CATEGORIES {
         writeln!(f, "  {name:<9} {}", Standing { plan, category })?;
     }
-    if !plan.rules.is_empty() || !plan.ports.is_empty() {
+    let mut rules = plan.rules.iter().filter(|rule| !rule.terms.rights.is_empty()).peekable();
+    if rules.peek().is_some() || !plan.ports.is_empty() {
         writeln!(f, "  allowed:")?;
     }
-    for rule in &plan.rules {
+    for rule in rules {
         writeln!(f, "    {}  {}", rule.target, in_words(rule.terms.rights, plan.handled))?;
     }
     for (right, ports) in &plan.ports {
@@ -309,7 +310,8 @@ mod json {
         map.serialize_entry("lost", &plan.lost().collect::<Vec<_>>())?;
         let closed = plan.closed.iter().map(|(rights, by)| Closed { rights: *rights, by });
         map.serialize_entry("closed", &closed.collect::<Vec<_>>())?;
-        map.serialize_entry("paths", &plan.rules)?;
+        let rules: Vec<_> = plan.rules.iter().filter(|rule| !rule.terms.rights.is_empty()).collect();
+        map.serialize_entry("paths", &rules)?;
         map.serialize_entry("ports", &plan.ports.iter().map(|&(r, p)| Port(r, p)).collect::<Vec<_>>())
     }
 

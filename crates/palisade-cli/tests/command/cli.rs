@@ -1,12 +1,16 @@
 //! What the command prints and how it ends.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::common::{Ran, each_user};
+use crate::common::{Ran, each_user, needs};
 use snapbox::{assert_data_eq, str};
+
+fn joined(parts: [&OsStr; 2]) -> OsString {
+    parts.into_iter().collect()
+}
 
 /// The part of a message that palisade says first.
 fn first_line(ran: &Ran) -> &str {
@@ -226,6 +230,181 @@ fn without_the_closure_nothing_starts_but_what_is_granted() {
     });
 }
 
+/// What is there and is no program that can be run: each has its sentence, and nothing is started.
+#[test]
+fn what_cannot_be_run_is_said_and_is_126() {
+    needs(&["cc", "mkfifo"]);
+    each_user(|user| {
+        let plain = |name: &str, mode: u32, content: &[u8]| {
+            fs::write(user.file(name, ""), content).unwrap();
+            fs::set_permissions(user.home().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        user.folder("folder");
+        plain("data", 0o644, b"#!/bin/sh\n");
+        plain("text", 0o755, b"echo started\n");
+        plain("empty", 0o755, b"");
+        plain("cut", 0o755, b"\x7fELF");
+        plain("short", 0o755, &fs::read("/bin/sh").unwrap()[..600]);
+        plain("lost", 0o755, b"#!/no/such\n");
+        plain("lost-by-env", 0o755, b"#!/usr/bin/env no-such\n");
+        plain("nameless", 0o755, b"#!\n");
+        plain("by-folder", 0o755, b"#!/tmp\n");
+        let mut fifo = user.command("mkfifo");
+        fifo.args(["-m", "755", "fifo"]);
+        assert!(fifo.status().unwrap().success());
+        symlink("loop", user.home().join("loop")).unwrap();
+        // A program whose loader does not exist.
+        user.file("t.c", "int main(void) { return 0; }\n");
+        let mut cc = user.command("cc");
+        cc.args(["-o", "no-loader", "t.c", "-Wl,--dynamic-linker=/no/such/loader"]);
+        assert!(cc.status().unwrap().success());
+        for (name, sentence) in [
+            ("folder", "is a directory, not a file with a program"),
+            ("data", "is not executable: nobody has the permission to execute it"),
+            ("text", "is a text without a first line such as #!/bin/sh, which would say what runs it"),
+            ("empty", "is an empty file, not a program"),
+            ("cut", "is a broken ELF file: neither of 32 nor of 64 bits"),
+            ("short", "is a broken ELF file: it ends before what its header promises"),
+            ("lost", "is a script for /no/such, which does not exist"),
+            ("lost-by-env", "is a script for no-such, which is not found in any folder of PATH"),
+            ("nameless", "has a first line that begins with #! and names no interpreter"),
+            ("by-folder", "is a script for /tmp, which is a directory, not a file with a program"),
+            ("fifo", "is a FIFO, not a file with a program"),
+            ("loop", "cannot be opened (ELOOP)"),
+        ] {
+            let message = format!("palisade: ./{name}: {sentence}\n");
+            user.run(&format!("./{name}")).said(126, "", &message);
+            user.run(&format!("--preset system ./{name}")).said(126, "", &message);
+            user.run(&format!("--dry-run ./{name}")).said(126, "", &message);
+        }
+        let ran = user.run("./no-loader");
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(126), ""));
+        assert!(ran.stderr.contains("/no/such/loader"), "{}", ran.stderr);
+        for (name, sentence) in [
+            ("./nosuch", "./nosuch: is not found: there is no such file"),
+            ("./folder/x", "./folder/x: is not found: there is no such file"),
+            ("./text/x", "./text/x: is not found: there is no such file"),
+        ] {
+            user.run(name).said(127, "", &format!("palisade: {sentence}\n"));
+        }
+        user.palisade(["run", ""]).said(
+            127,
+            "",
+            "palisade: : is not found: the name of the program is empty\n",
+        );
+    });
+}
+
+/// Permitted to execute, not to read: nobody can say then what its interpreter would be.
+#[test]
+fn a_script_that_cannot_be_read_is_126() {
+    each_user(|user| {
+        if user.is_root() {
+            return;
+        }
+        user.file("script", "#!/bin/sh\necho started\n");
+        let mode = |mode| fs::set_permissions(user.home().join("script"), fs::Permissions::from_mode(mode));
+        mode(0o755).unwrap();
+        user.run("./script").said(0, "started\n", "");
+        mode(0o311).unwrap();
+        let ran = user.run("./script");
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(126), ""), "{}", ran.stderr);
+        assert!(
+            first_line(&ran).starts_with("palisade: ./script: may be executed but not read"),
+            "{}",
+            ran.stderr
+        );
+    });
+}
+
+#[test]
+fn the_17th_layer_is_refused_and_nothing_starts() {
+    each_user(|user| {
+        user.folder("d");
+        let palisade = user.binary().display().to_string();
+        let nested = |times: usize| {
+            let layer = ["run", "-q", "--preset", "system", "--rx", &palisade, "--rw", "d", "--", &palisade];
+            let layers: Vec<&str> = layer.into_iter().cycle().take(layer.len() * times - 1).collect();
+            user.palisade(layers.into_iter().chain(["touch", "d/new"]))
+        };
+        let message = "palisade: 16 Landlock layers are stacked on this process already, which is the most there \
+                       can be (E2BIG)\n";
+        nested(17).said(125, "", message);
+        assert!(!user.home().join("d/new").exists());
+        nested(16).said(0, "", "");
+        assert!(user.home().join("d/new").exists());
+    });
+}
+
+#[test]
+fn any_name_works_for_command_and_paths() {
+    each_user(|user| {
+        let names =
+            [&b"-dash"[..], b"--ro", b"line\nbreak", b"\x1b]0;x\x07", b"not \xff UTF-8", b" ", b"a,b=c:d"];
+        for name in names.map(OsStr::from_bytes) {
+            let dotted = joined([OsStr::new("./"), name]);
+            let path = user.home().join(name);
+            fs::write(&path, "#!/bin/sh\necho \"$1\" started\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            let run = OsStr::new("run");
+            user.palisade([run, OsStr::new("--"), &dotted, OsStr::new("--x")]).said(0, "--x started\n", "");
+            // By PATH, where the name has no slash.
+            let mut command = user.command(user.binary());
+            command.env("PATH", user.home()).args([run, OsStr::new("--"), name, OsStr::new("y")]);
+            Ran::of(user, command).said(0, "y started\n", "");
+            // As a path that is granted, also if it begins with a dash.
+            fs::write(&path, "content").unwrap();
+            let cat = [OsStr::new("--"), OsStr::new("cat"), &dotted];
+            let granted = joined([OsStr::new("--ro="), name]);
+            user.palisade([run, &granted].into_iter().chain(cat)).said(0, "content", "");
+            user.palisade([run, OsStr::new("--ro"), &dotted].into_iter().chain(cat)).said(0, "content", "");
+            let letters = joined([OsStr::new("--allow=r:"), name]);
+            user.palisade([run, &letters].into_iter().chain(cat)).said(0, "content", "");
+            let refused = user.palisade([run].into_iter().chain(cat));
+            assert_eq!((refused.status, refused.stdout.as_str()), (Some(1), ""));
+            // Printed without harm.
+            let dry = user.palisade([run, OsStr::new("--dry-run"), &granted, OsStr::new("true")]);
+            let odd = |c: char| c.is_control() && c != '\n';
+            assert!(!dry.works().stdout.contains(odd), "{:?}", dry.stdout);
+            let not = user.palisade([run, OsStr::new("--"), &dotted]);
+            assert_eq!(not.status, Some(126));
+            assert!(!not.stderr.contains(odd) && not.stderr.lines().count() == 1, "{:?}", not.stderr);
+        }
+    });
+}
+
+/// Bad values of options are palisade's own failures, and start nothing.
+#[test]
+fn bad_input_starts_nothing() {
+    each_user(|user| {
+        user.folder("d");
+        for (args, message) in [
+            ("--ro", "a value is required for '--ro <PATH>' but none was supplied"),
+            ("--connect-tcp=-1", "\"-1\" is no port; a port is a number from 0 to 65535"),
+            ("--bind-udp 65536", "\"65536\" is no port; a port is a number from 0 to 65535"),
+            ("--connect-udp 1,x", "\"x\" is no port; a port is a number from 0 to 65535"),
+            ("--connect-tcp=", "\"\" is no port; a port is a number from 0 to 65535"),
+            ("--unrestricted tpc", "\"tpc\" is no category and no right; did you mean tcp?"),
+            ("--allow q:/", "\"q\" is no right"),
+            ("--rwx nosuch", "nosuch: does not exist (ENOENT)"),
+            ("--ignore-missing --ro=", "a rule has an empty path; the current folder is ."),
+            ("--json", "--dry-run"),
+            ("--verbose --quiet", "cannot be used with"),
+            ("--nosuch", "unexpected argument '--nosuch' found"),
+        ] {
+            let ran = user.run(&format!("{args} --rw d -- touch d/new"));
+            assert_eq!((ran.status, ran.stdout.as_str()), (Some(125), ""), "{args}: {}", ran.stderr);
+            assert!(
+                ran.stderr.starts_with("palisade: ") && ran.stderr.contains(message),
+                "{args}: {}",
+                ran.stderr
+            );
+            assert!(!user.home().join("d/new").exists(), "{args}");
+        }
+        user.run("--rw d -- touch d/new").said(0, "", "");
+    });
+}
+
 #[test]
 fn status_says_what_this_kernel_can_enforce() {
     each_user(|user| {
@@ -246,5 +425,38 @@ This kernel (Linux [..]) can confine programs: Landlock ABI [..] (Linux [..]).
 ...
 "#]]
         );
+    });
+}
+
+#[test]
+fn what_a_program_names_grants_no_other_file() {
+    needs(&["gcc"]);
+    let (loader, arch) = match std::env::consts::ARCH {
+        "x86_64" => ("/lib64/ld-linux-x86-64.so.2", "x86_64"),
+        _ => ("/lib/ld-linux-aarch64.so.1", "aarch64"),
+    };
+    each_user(|user| {
+        user.file("secret", "hidden\n");
+        user.file("p.c", "int main(void) { return 0; }\n");
+        // A loader of its own choice, beside which musl's would look for a list of folders: here a link to the secret.
+        let own = format!("x/lib/ld-musl-{arch}.so.1");
+        for folder in ["x", "x/lib", "x/etc"] {
+            user.folder(folder);
+        }
+        symlink(loader, user.home().join(&own)).unwrap();
+        symlink("../../secret", user.home().join(format!("x/etc/ld-musl-{arch}.path"))).unwrap();
+        let mut gcc = user.command("gcc");
+        gcc.args(["-o", "evil", "p.c", &format!("-Wl,--dynamic-linker={own}")]);
+        assert!(gcc.output().unwrap().status.success());
+        let planned = user.run("--dry-run --json ./evil");
+        assert!(planned.works().stdout.contains(&own), "{}", planned.stdout);
+        for hidden in ["secret", ".path"] {
+            assert!(!planned.stdout.contains(hidden), "{}", planned.stdout);
+        }
+        // A loader that is none, and a script whose interpreter is none.
+        let mut gcc = user.command("gcc");
+        gcc.args(["-o", "evil", "p.c", "-Wl,--dynamic-linker=secret"]);
+        assert!(gcc.output().unwrap().status.success());
+        assert_eq!(user.run("./evil secret").status, Some(126));
     });
 }
