@@ -95,24 +95,27 @@ const fn abi(
     Abi { audit_arch, socket, socketpair, sendto, sendmsg, sendmmsg, socketcall, ioctl, x32: false }
 }
 
-/// The first is the native one.
-#[cfg(target_arch = "x86_64")]
-const ABIS: &[Abi] = &[
+/// x86-64, with x32; i386.
+const X86_64: &[Abi] = &[
     Abi { x32: true, ..abi(0xc000_003e, [41, 53, 44, 46, 307, 0, 16]) },
     abi(0x4000_0003, [359, 360, 369, 370, 345, 102, 54]),
 ];
-#[cfg(target_arch = "aarch64")]
-const ABIS: &[Abi] = &[
+/// aarch64; 32-bit ARM.
+const AARCH64: &[Abi] = &[
     abi(0xc000_00b7, [198, 199, 206, 211, 269, 0, 29]),
     abi(0x4000_0028, [281, 288, 290, 296, 374, 102, 54]),
 ];
 /// No filter is made for other architectures, and what it would close is said to be open.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const ABIS: &[Abi] = &[];
+const ABIS: &[Abi] = match () {
+    () if cfg!(target_endian = "big") => &[],
+    () if cfg!(target_arch = "x86_64") => X86_64,
+    () if cfg!(target_arch = "aarch64") => AARCH64,
+    () => &[],
+};
 
 /// Whether there is a backstop on this architecture.
 pub const fn exists() -> bool {
-    !ABIS.is_empty() && cfg!(target_endian = "little")
+    !ABIS.is_empty()
 }
 
 /// One instruction of a classic BPF program (`struct sock_filter`).
@@ -169,8 +172,12 @@ pub fn filter(closed: Closed) -> Vec<Instruction> {
     if closed == Closed::default() || !exists() {
         return Vec::new();
     }
+    for_abis(ABIS, closed)
+}
+
+fn for_abis(abis: &[Abi], closed: Closed) -> Vec<Instruction> {
     let mut all = vec![op(LOAD, ARCH)];
-    for abi in ABIS {
+    for abi in abis {
         let block = of_abi(abi, closed);
         // A conditional jump reaches 255 instructions, and a block may be longer.
         all.push(Instruction { code: IF_EQUAL, jt: 1, jf: 0, k: abi.audit_arch });
@@ -293,4 +300,115 @@ fn typing() -> Vec<Instruction> {
     all.extend(if_equal(TIOCLINUX, vec![refuse(EPERM)]));
     all.push(allow());
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do, for a system call with these numbers; an error number, or 0.
+    fn run(filter: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let load = |offset: u32| match offset {
+            NUMBER => number,
+            ARCH => arch,
+            _ => arguments[(offset as usize - 16) / 8] as u32,
+        };
+        let (mut at, mut a) = (0, 0);
+        loop {
+            let Instruction { code, jt, jf, k } = filter[at];
+            at += 1;
+            match code {
+                LOAD => a = load(k),
+                AND => a &= k,
+                0x05 => at += k as usize,
+                IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
+                IF_ANY_BIT => at += usize::from(if a & k != 0 { jt } else { jf }),
+                RETURN if k == ALLOW => return 0,
+                RETURN => return k & 0xffff,
+                _ => panic!("no such instruction: {code:#x}"),
+            }
+        }
+    }
+
+    const ALL: Closed = Closed {
+        families: true,
+        tcp: false,
+        udp: true,
+        unix: true,
+        other_streams: true,
+        fast_open: true,
+        io_uring: true,
+        typing: true,
+    };
+    const GARBAGE: u64 = 0xdead_0000_0000_0000;
+
+    /// The tables of architectures that these tests do not run on are tested here alone.
+    #[test]
+    fn each_abi_of_each_architecture_is_covered_alike() {
+        let (eacces, eperm) = (EACCES as u32, EPERM as u32);
+        for abis in [X86_64, AARCH64] {
+            let filter = for_abis(abis, ALL);
+            assert!(filter.len() < 400);
+            for abi in abis {
+                let call = |number, first: [u64; 4]| {
+                    let low = [first[0], first[1], first[2], first[3], 0, 0];
+                    let seen = run(&filter, abi.audit_arch, number, low);
+                    // Bits that the kernel ignores change nothing.
+                    assert_eq!(run(&filter, abi.audit_arch, number, low.map(|a| a | GARBAGE)), seen);
+                    seen
+                };
+                let (unix, inet, inet6) = (libc::AF_UNIX as u64, libc::AF_INET as u64, libc::AF_INET6 as u64);
+                let (stream, dgram, flags) = (1, 2, (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64);
+                for family in [inet, inet6] {
+                    assert_eq!(call(abi.socket, [family, stream | flags, 0, 0]), 0);
+                    assert_eq!(call(abi.socket, [family, stream, 6, 0]), 0);
+                    assert_eq!(call(abi.socket, [family, stream, 262, 0]), eacces);
+                    assert_eq!(call(abi.socket, [family, dgram | flags, 0, 0]), eacces);
+                    assert_eq!(call(abi.socket, [family, 3, 1, 0]), eacces);
+                }
+                assert_eq!(call(abi.socket, [unix, stream, 0, 0]), eacces);
+                assert_eq!(call(abi.socket, [16, 3, 0, 0]), 0);
+                assert_eq!(call(abi.socket, [16, 3, 9, 0]), eacces);
+                assert_eq!(call(abi.socketpair, [unix, stream | flags, 0, 0]), 0);
+                assert_eq!(call(abi.socketpair, [unix, dgram, 0, 0]), eacces);
+                assert_eq!(call(abi.socketpair, [unix, 3, 0, 0]), eacces);
+                assert_eq!(call(abi.socketpair, [30, stream, 0, 0]), eacces);
+                let open = libc::MSG_FASTOPEN as u64;
+                for (number, flags_at) in [(abi.sendto, 3), (abi.sendmsg, 2), (abi.sendmmsg, 3)] {
+                    let mut arguments = [0; 4];
+                    assert_eq!(call(number, arguments), 0);
+                    arguments[flags_at] = open | 0x4000;
+                    assert_eq!(call(number, arguments), eacces);
+                }
+                assert_eq!(call(abi.ioctl, [0, 0x5412, 0, 0]), eperm);
+                assert_eq!(call(abi.ioctl, [0, 0x541c, 0, 0]), eperm);
+                assert_eq!(call(abi.ioctl, [0, 0x5413, 0, 0]), 0);
+                assert_eq!(call(IO_URING_SETUP, [0; 4]), eperm);
+                assert_eq!(call(1, [0; 4]), 0);
+                if abi.socketcall != 0 {
+                    let refused = |n| call(abi.socketcall, [n, 0, 0, 0]) == eacces;
+                    assert_eq!((1..=20).filter(|n| refused(*n)).collect::<Vec<_>>(), [1, 8, 11, 16, 20]);
+                }
+                if abi.x32 {
+                    assert_eq!(run(&filter, abi.audit_arch, X32_BIT | 39, [0; 6]), ENOSYS as u32);
+                }
+            }
+            assert_eq!(run(&filter, 0x1234, 1, [0; 6]), ENOSYS as u32);
+        }
+    }
+
+    #[test]
+    fn what_is_not_closed_is_open() {
+        let arch = X86_64[0].audit_arch;
+        let only = |closed| for_abis(X86_64, closed);
+        let typing = only(Closed { typing: true, ..Closed::default() });
+        assert_eq!(run(&typing, arch, 41, [2, 2, 0, 0, 0, 0]), 0);
+        let unix = only(Closed { unix: true, ..Closed::default() });
+        assert_eq!(run(&unix, arch, 41, [17, 3, 0, 0, 0, 0]), 0);
+        assert_eq!(run(&unix, arch, 41, [1, 1, 0, 0, 0, 0]), EACCES as u32);
+        let udp = only(Closed { udp: false, ..ALL });
+        assert_eq!(run(&udp, arch, 41, [2, 2, 17, 0, 0, 0]), 0);
+        assert_eq!(run(&udp, arch, 41, [2, 2, 136, 0, 0, 0]), EACCES as u32);
+        assert_eq!(filter(Closed::default()), []);
+    }
 }

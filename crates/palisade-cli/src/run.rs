@@ -21,6 +21,13 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     if let Some(fd) = args.keep_fd.iter().find(|fd| !sys::is_open(i32::from(**fd))) {
         return Err(Failure::new(format!("--keep-fd {fd}: descriptor {fd} is not open")));
     }
+    if let Some(dir) = &args.chdir {
+        let found = std::fs::metadata(dir).and_then(|meta| match meta.is_dir() {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+        });
+        found.map_err(|error| Failure::new(format!("--chdir {}: {error}", printable(dir))))?;
+    }
     let kernel = Kernel::probe();
     let env = environment(&args);
     let variable = |name: &str| env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str());

@@ -4,7 +4,7 @@ use palisade::{Kernel, Rights};
 use serde_json::json;
 
 use crate::args::StatusArgs;
-use crate::{Failure, say};
+use crate::{Failure, backstop, say};
 
 /// What each category is, for a reader who does not know Landlock.
 const ABOUT: [(&str, &str); 7] = [
@@ -50,7 +50,13 @@ fn for_people(kernel: &Kernel, release: &str) -> String {
             (Err(_), _) => "no".to_owned(),
             (_, []) => "yes".to_owned(),
             (_, [(_, abi, linux), ..]) if !kernel.rights().intersects(category) => {
-                format!("no: needs Linux {linux} (ABI {abi})")
+                let closed = match name {
+                    "unix" | "udp" if backstop::exists() => {
+                        "; palisade run closes it with seccomp, unless granted"
+                    }
+                    _ => "",
+                };
+                format!("no: needs Linux {linux} (ABI {abi}){closed}")
             }
             (_, some) => format!("yes, but {}", some.iter().map(needs).collect::<Vec<_>>().join(", ")),
         };
@@ -75,10 +81,14 @@ fn as_json(kernel: &Kernel, release: &str) -> String {
                 .map(|(right, abi, linux)| json!({ "right": right, "abi": abi, "linux": linux }))
                 .collect();
             let rights = category & kernel.rights();
-            (
-                name.to_owned(),
-                json!({ "enforceable": !rights.is_empty(), "rights": rights, "missing": missing }),
-            )
+            let seccomp = rights.is_empty() && matches!(name, "unix" | "udp") && backstop::exists();
+            let value = json!({
+                "enforceable": !rights.is_empty(),
+                "rights": rights,
+                "missing": missing,
+                "closed_by_seccomp_unless_granted": seccomp,
+            });
+            (name.to_owned(), value)
         })
         .collect();
     let unfixed: Vec<_> =
