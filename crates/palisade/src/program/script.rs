@@ -12,20 +12,24 @@ pub(super) fn shebang(head: &[u8]) -> Line<'_> {
     const NONE: &str = "has a first line that begins with #! and names no interpreter";
     let is_gap = |b: &u8| matches!(b, b' ' | b'\t');
     let text = &head[2..];
-    let line = match text.iter().position(|b| *b == b'\n') {
+    let newline = text.iter().position(|b| *b == b'\n');
+    let line = match newline {
         Some(end) => &text[..end],
         None => {
             // The kernel's buffer ends with a zero byte; a name that reaches it may have been cut off.
             let line = &text[..text.len().min(HEAD - 3)];
             let start = line.iter().position(|b| !is_gap(b)).ok_or(NONE)?;
-            if text.len() > line.len() && !line[start..].iter().any(|b| is_gap(b) || *b == 0) {
+            if text.len() > line.len() && !text[start..].iter().any(|b| is_gap(b) || *b == 0) {
                 return Err("has a first line that is too long: the kernel reads 255 bytes of it");
             }
             line
         }
     };
     let start = line.iter().position(|b| !is_gap(b)).ok_or(NONE)?;
-    let end = line.iter().rposition(|b| !is_gap(b)).map_or(start, |last| last + 1);
+    // Blanks at the end do not count, unless zero bytes follow: those that pad a file that ends here.
+    let padded = newline.is_none() && text.len() < HEAD - 3;
+    let last = line.iter().rposition(|b| padded || !is_gap(b));
+    let end = last.map_or(start, |last| last + 1);
     let line = &line[start..end];
     let cut = line.iter().position(|b| is_gap(b) || *b == 0).unwrap_or(line.len());
     let (name, rest) = line.split_at(cut);
