@@ -1,5 +1,8 @@
 //! The command `palisade`: glue between the command line and the library.
 
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, reason = "under test the runner has the main"))]
+
 mod args;
 mod backstop;
 mod caps;
@@ -8,7 +11,7 @@ mod say;
 mod status;
 mod sys;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use clap::Parser;
 
@@ -17,17 +20,18 @@ use crate::args::{Args, Command};
 /// Palisade's own failures, usage errors included.
 const FAILED: u8 = 125;
 
-fn main() -> ExitCode {
-    let done = match Args::try_parse() {
+/// From the words of the command line to the exit status. [`sys::main`] calls it.
+fn command(words: Vec<OsString>) -> u8 {
+    let done = match Args::try_parse_from(words) {
         Ok(Args { command: Command::Run(args) }) => run::run(*args),
         Ok(Args { command: Command::Status(args) }) => status::status(&args),
         Err(error) => return usage(&error),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             say::line(&failure.message);
-            ExitCode::from(failure.code)
+            failure.code
         }
     }
 }
@@ -49,14 +53,14 @@ impl Failure {
 }
 
 /// Help and version go to standard output and are no failure; all else is palisade's own.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     if !error.use_stderr() {
         return match error.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(FAILED),
+            Ok(()) => 0,
+            Err(_) => FAILED,
         };
     }
     let text = error.render().to_string();
     say::line(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-    ExitCode::from(FAILED)
+    FAILED
 }

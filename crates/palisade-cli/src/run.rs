@@ -36,7 +36,8 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         ld_library_path: variable("LD_LIBRARY_PATH"),
         dir: args.chdir.as_deref(),
     };
-    let program = Program::find_for(name, &start).map_err(|error| program_failure(&error))?;
+    let program = if args.no_program { Program::find_alone(name) } else { Program::find_for(name, &start) };
+    let program = program.map_err(|error| program_failure(&error))?;
 
     let closure = if args.no_program { Vec::new() } else { program.rules() };
     let log = if args.log == LogWhat::All { Log::NEW_EXEC_ON } else { Log::empty() };

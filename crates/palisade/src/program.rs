@@ -147,6 +147,14 @@ pub(crate) fn closure(command: &OsStr, search: &Search) -> Result<Closure, Fault
     Ok(Closure { command: path, files: files.list, unresolved: files.unresolved })
 }
 
+/// Finds a command alone, as [`closure`] does, and nothing of what it needs.
+pub(crate) fn command(command: &OsStr, search: &Search) -> Result<PathBuf, Fault> {
+    let path = look_up(command, search.path, Path::new(""), search)?;
+    program(&path, search)
+        .map_err(|why| not_runnable(&path, why.unwrap_or("is not found: there is no such file".into())))?;
+    Ok(path)
+}
+
 fn not_runnable(path: &Path, why: impl Into<String>) -> Fault {
     Fault { kind: FaultKind::NotRunnable, path: path.to_owned(), why: why.into() }
 }

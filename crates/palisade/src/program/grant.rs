@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Closure, FaultKind, Search, closure};
+use super::{Closure, Fault, FaultKind, Search, closure, command};
 use crate::error::{Error, Kind, Result};
 use crate::rights::Rights;
 use crate::rule::{Rule, Target};
@@ -41,6 +41,14 @@ pub struct Program {
     unresolved: Vec<String>,
 }
 
+fn failed(fault: Fault) -> Error {
+    let (kind, hint) = match fault.kind {
+        FaultKind::NotFound => (Kind::ProgramMissing, ""),
+        FaultKind::NotRunnable => (Kind::ProgramUnusable, ""),
+    };
+    Error::on_path(kind, &fault.path, fault.why, hint)
+}
+
 impl Program {
     /// Finds a program: a path, or a name without a slash, which is looked up in this process's PATH.
     ///
@@ -72,13 +80,7 @@ impl Program {
             dir: start.dir,
             may_execute: &sys::may_execute,
         };
-        let Closure { command, files, unresolved } = closure(name.as_ref(), &search).map_err(|fault| {
-            let (kind, hint) = match fault.kind {
-                FaultKind::NotFound => (Kind::ProgramMissing, ""),
-                FaultKind::NotRunnable => (Kind::ProgramUnusable, ""),
-            };
-            Error::on_path(kind, &fault.path, fault.why, hint)
-        })?;
+        let Closure { command, files, unresolved } = closure(name.as_ref(), &search).map_err(failed)?;
         let rule = |file: super::File| {
             let rights = if file.role.executes() { Rights::X | Rights::READ_FILE } else { Rights::READ_FILE };
             Rule::opened(file.fd, file.path, rights)
@@ -88,6 +90,24 @@ impl Program {
             rules: files.into_iter().map(rule).collect(),
             unresolved: unresolved.iter().map(ToString::to_string).collect(),
         })
+    }
+
+    /// Finds the program alone, as [`Program::find`] does: it has no files, and they are not looked for.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Program::find`], as far as the path and the permissions tell: the file is not read.
+    pub fn find_alone(name: impl AsRef<OsStr>) -> Result<Program> {
+        let path = std::env::var_os("PATH");
+        let search = Search {
+            path: path.as_deref(),
+            path_at_start: None,
+            ld_library_path: None,
+            dir: None,
+            may_execute: &sys::may_execute,
+        };
+        let path = command(name.as_ref(), &search).map_err(failed)?;
+        Ok(Program { path, rules: Vec::new(), unresolved: Vec::new() })
     }
 
     /// What to execute: the path as it was found, its symbolic links unresolved.
