@@ -215,12 +215,12 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "N", help_heading = "What is handled and required")]
     abi: Option<Abi>,
 
-    /// Fail unless these categories or rights can be restricted [default: fs,tcp]
+    /// Fail unless Landlock can restrict these categories or rights [default: fs,tcp]
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Rights::named,
           help_heading = "What is handled and required", group = "required_rights")]
     require: Vec<Rights>,
 
-    /// Fail unless everything can be restricted
+    /// Fail unless Landlock can restrict everything; what seccomp closes does not count
     #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
     strict: bool,
 
