@@ -308,7 +308,8 @@ impl PolicyArgs {
             (!self.bind_tcp.is_empty(), Rights::BIND_TCP),
             (!self.connect_udp.is_empty(), Rights::CONNECT_SEND_UDP),
             (!self.bind_udp.is_empty(), Rights::BIND_UDP),
-            (!self.unix.is_empty(), Rights::RESOLVE_UNIX),
+            // One that is skipped opens nothing.
+            (self.unix.iter().any(|path| !self.ignore_missing || path.exists()), Rights::RESOLVE_UNIX),
         ];
         let ports = ports.into_iter().filter(|(named, _)| *named).map(|(_, right)| right);
         let presets = self.preset.iter().map(|preset| preset.allows() & Rights::NET);

@@ -222,7 +222,7 @@ fn socket(closed: Closed) -> Vec<Instruction> {
     if !closed.tcp {
         let streams = match closed.other_streams {
             true => protocols(&[0, libc::IPPROTO_TCP]),
-            false => vec![allow()],
+            false => protocols(&[0, libc::IPPROTO_TCP, libc::IPPROTO_MPTCP]),
         };
         inet.extend(if_equal(libc::SOCK_STREAM as u32, streams));
     }

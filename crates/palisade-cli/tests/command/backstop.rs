@@ -16,7 +16,9 @@ const UNIX_ABI: u64 = 9;
 const UDP_ABI: u64 = 10;
 
 const TCP: &[&str] = &["tcp", "tcp by number", "tcp6"];
-const STREAMS: &[&str] = &["mptcp", "mptcp6", "mptcp, high bits", "smc", "sctp"];
+const MPTCP: &[&str] = &["mptcp", "mptcp6", "mptcp, high bits"];
+/// No TCP in any form, so closed as long as UDP is.
+const OTHER_STREAMS: &[&str] = &["smc", "sctp"];
 const UDP: &[&str] = &["udp", "udp by number", "udp6", "udp, high bits"];
 const UDP_SENDS: &[&str] = &["udp sendto", "udp sendmmsg"];
 const UNIX: &[&str] = &[
@@ -126,7 +128,10 @@ impl Expected {
         let mut this = Expected { free, lines: Lines::new() };
         let below = |first: u64| if abi < first { "EACCES" } else { "ok" };
         this.set("ok", &[TCP, PAIRS, &["netlink route"]]);
-        this.set("EACCES", &[STREAMS, UDP_SENDS, FAMILIES, FAST_OPEN, &["tcp connect", "unix connect"]]);
+        this.set(
+            "EACCES",
+            &[MPTCP, OTHER_STREAMS, UDP_SENDS, FAMILIES, FAST_OPEN, &["tcp connect", "unix connect"]],
+        );
         this.set(below(UDP_ABI), &[UDP]);
         this.set(below(UNIX_ABI), &[UNIX]);
         this.set("EPERM", &[TYPING, &["io_uring"]]);
@@ -230,7 +235,7 @@ fn backstop_opens_what_is_granted_and_no_more() {
             });
             // Where every port is granted nothing is left to get around.
             check("--connect-tcp any", &|e| e.open(&[FAST_OPEN, &["tcp connect"]]));
-            check("--connect-tcp any --bind-tcp any", &|e| e.open(&[STREAMS, FAST_OPEN, &["tcp connect"]]));
+            check("--connect-tcp any --bind-tcp any", &|e| e.open(&[MPTCP, FAST_OPEN, &["tcp connect"]]));
             check("--bind-tcp any", &|_| ());
         }
     });
@@ -251,9 +256,17 @@ fn backstop_leaves_alone_what_is_unrestricted() {
             };
             check("--unrestricted udp", &|e| e.open(&[UDP, UDP_SENDS]));
             check("--unrestricted unix", &|e| e.open(&[UNIX, &["unix connect"]]));
-            check("--unrestricted tcp", &|e| e.open(&[STREAMS, FAST_OPEN, &["tcp connect"]]));
+            check("--unrestricted tcp", &|e| e.open(&[MPTCP, FAST_OPEN, &["tcp connect"]]));
             let net = |e: &mut Expected| {
-                e.open(&[STREAMS, FAST_OPEN, UDP, UDP_SENDS, FAMILIES, &["tcp connect", "netlink route"]]);
+                e.open(&[
+                    MPTCP,
+                    OTHER_STREAMS,
+                    FAST_OPEN,
+                    UDP,
+                    UDP_SENDS,
+                    FAMILIES,
+                    &["tcp connect", "netlink route"],
+                ]);
             };
             check("--unrestricted net", &|e| {
                 net(e);
@@ -279,7 +292,7 @@ fn backstop_refuses_socketcall_as_a_whole() {
             return;
         }
         let free = outside.free("socketcall");
-        let made = [TCP, STREAMS, UDP, FAMILIES, UNIX, &["netlink route"]].concat();
+        let made = [TCP, MPTCP, OTHER_STREAMS, UDP, FAMILIES, UNIX, &["netlink route"]].concat();
         let check = |options: &str, change: &dyn Fn(&mut Expected)| {
             let mut expected = Expected::usual(free.clone(), outside.abi);
             expected.set("EACCES", &[&made, PAIRS]);
@@ -329,7 +342,7 @@ fn no_backstop_says_what_is_open_and_opens_it_but_not_typing() {
         let outside = Outside::new(user);
         for mode in modes(&outside) {
             let mut expected = Expected::usual(outside.free(mode), outside.abi);
-            expected.open(&[STREAMS, FAMILIES, &["netlink route", "io_uring"]]);
+            expected.open(&[MPTCP, OTHER_STREAMS, FAMILIES, &["netlink route", "io_uring"]]);
             if outside.abi < UDP_ABI {
                 expected.open(&[UDP, UDP_SENDS, FAST_OPEN]);
             }

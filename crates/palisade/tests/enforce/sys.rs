@@ -176,3 +176,34 @@ pub fn close_stdin() {
     // SAFETY: nothing in this program owns that descriptor.
     unsafe { libc::close(0) };
 }
+
+/// A System V shared memory segment, removed when this is dropped.
+pub struct SharedMemory(pub c_int);
+
+impl SharedMemory {
+    /// `shmget(IPC_PRIVATE, 4096, 0600)`; an error where the kernel has none.
+    pub fn new() -> Result<SharedMemory> {
+        // SAFETY: no memory is passed.
+        check(unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, 0o600) }.into())
+            .map(|id| SharedMemory(id as c_int))
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: this command takes a null pointer.
+        unsafe { libc::shmctl(self.0, libc::IPC_RMID, ptr::null_mut()) };
+    }
+}
+
+/// `shmat(id, NULL, 0)`, and away again.
+pub fn attach(id: c_int) -> Result<()> {
+    // SAFETY: the kernel chooses where, and nothing refers to it.
+    let at = unsafe { libc::shmat(id, ptr::null(), 0) };
+    if at as isize == -1 {
+        return Err(Errno::last());
+    }
+    // SAFETY: it was attached above.
+    check(unsafe { libc::shmdt(at) }.into())?;
+    Ok(())
+}

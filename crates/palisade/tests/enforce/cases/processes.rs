@@ -20,6 +20,8 @@ cases![
     a_nested_sandbox_cannot_trace_the_outer_one,
     confinement_cannot_be_undone,
     hole_keys_and_attributes_and_resources,
+    hole_inotify_tells_what_may_not_be_listed,
+    hole_system_v_ipc,
     hole_what_root_may_do_besides_files,
 ];
 
@@ -158,12 +160,23 @@ fn hole_keys_and_attributes_and_resources() {
             nix::sys::memfd::memfd_create("m", nix::sys::memfd::MFdFlags::empty())
         }),
         row("userfaultfd", WORKS, |_| sys::descriptor(libc::SYS_userfaultfd, 1)).free_any(),
-        row("inotify", WORKS, |d| {
-            let inotify = nix::sys::inotify::Inotify::init(nix::sys::inotify::InitFlags::empty())?;
-            inotify.add_watch(d, nix::sys::inotify::AddWatchFlags::IN_CREATE)
-        }),
     ];
     check(|_| (), |_| Policy::new(), &rows);
+}
+
+fn hole_inotify_tells_what_may_not_be_listed() {
+    let rows = [row("inotify", WORKS, |d| {
+        let inotify = nix::sys::inotify::Inotify::init(nix::sys::inotify::InitFlags::empty())?;
+        inotify.add_watch(d, nix::sys::inotify::AddWatchFlags::IN_CREATE)
+    })];
+    check(|_| (), |_| Policy::new(), &rows);
+}
+
+fn hole_system_v_ipc() {
+    // Made outside, and never opened by the program that is confined.
+    let Ok(memory) = sys::SharedMemory::new() else { return };
+    let id = memory.0;
+    check(|_| (), |_| Policy::new(), &[row("shmat", WORKS, move |_| sys::attach(id))]);
 }
 
 /// Harmless ones alone; loading modules and rebooting are not tried, but are as free as these.
