@@ -41,6 +41,8 @@ mod program;
 mod report;
 mod rights;
 mod rule;
+#[cfg(feature = "program")]
+mod start;
 mod sys;
 mod text;
 mod uapi;
@@ -52,12 +54,14 @@ pub use plan::{Lost, Plan};
 pub use policy::{BestEffort, Policy};
 pub use preset::Preset;
 #[cfg(feature = "program")]
-pub use program::{Program, Start};
+pub use program::Program;
 pub use report::{Covers, Outcome, Report};
 pub use rights::{Abi, Rights};
 #[cfg(unix)]
 pub use rule::fd;
 pub use rule::{Paths, Ports, Rule, path, ro, rw, rwx, rx};
+#[cfg(feature = "program")]
+pub use start::Start;
 pub use text::{Printable, printable};
 pub use uapi::Log;
 

@@ -1,8 +1,8 @@
 //! The closure of a program: the single files that it needs in order to start.
 //!
 //! They are found by reading, never by running anything: the program is hostile, and so may be all that it names.
-//! Each file is opened once, and the descriptor that was read is the one to grant, so nothing can be put in its place
-//! in between. Granted are the program; of a script the interpreters that its first line names, also through `env`;
+//! Each file is looked at before it is read, and is read only if it is still the same; the descriptor that was read is
+//! the one to grant, so nothing can be put in its place in between. Granted are the program; of a script the interpreters that its first line names, also through `env`;
 //! of an ELF program its loader and, breadth first, the libraries of libraries, if they are ELF files of its class
 //! and machine; and the files that the loader itself reads. All else that a program names grants nothing and is told.
 //!
@@ -31,7 +31,7 @@ use std::rc::Rc;
 use crate::error::errno_name;
 use crate::text::printable;
 use elf::{Arch, Elf};
-pub use grant::{Program, Start};
+pub use grant::Program;
 
 const MAX_SCRIPTS: usize = 4;
 const MAX_OBJECTS: usize = 256;

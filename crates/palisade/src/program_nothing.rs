@@ -7,17 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kernel::Unavailable;
 use crate::rights::Rights;
 use crate::rule::Rule;
-
-/// Where a program will start, and with which variables.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Start<'a> {
-    /// PATH, in which `env` in the first line of a script looks; `None` if it is unset.
-    pub path: Option<&'a OsStr>,
-    /// LD_LIBRARY_PATH; `None` if it is unset.
-    pub ld_library_path: Option<&'a OsStr>,
-    /// The folder, if it is not the current one.
-    pub dir: Option<&'a Path>,
-}
+use crate::start::Start;
 
 /// A program that was found, and the files it needs in order to start.
 #[derive(Debug)]
@@ -40,6 +30,11 @@ impl Program {
         Program::find(name)
     }
 
+    /// There is no such program; any type serves.
+    fn never<T>(&self) -> T {
+        match self.0 {}
+    }
+
     /// What to execute.
     pub fn path(&self) -> &Path {
         match self.0 {}
@@ -47,16 +42,12 @@ impl Program {
 
     /// The files it needs, and what it may do with each.
     pub fn files(&self) -> impl Iterator<Item = (&Path, Rights)> {
-        match self.0 {}
-        #[allow(unreachable_code, reason = "gives the iterator a type")]
-        std::iter::empty()
+        self.never::<std::iter::Empty<_>>()
     }
 
     /// What the program names and does not get.
     pub fn unresolved(&self) -> impl Iterator<Item = &str> {
-        match self.0 {}
-        #[allow(unreachable_code, reason = "gives the iterator a type")]
-        std::iter::empty()
+        self.never::<std::iter::Empty<_>>()
     }
 
     /// What [`Policy::program`](crate::Policy::program) adds.

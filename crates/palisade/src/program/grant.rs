@@ -7,18 +7,8 @@ use super::{Closure, Fault, FaultKind, Search, closure, command};
 use crate::error::{Error, Kind, Result};
 use crate::rights::Rights;
 use crate::rule::{Rule, Target};
+use crate::start::Start;
 use crate::sys;
-
-/// Where a program will start, and with which variables, as far as that decides which files it needs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Start<'a> {
-    /// PATH, in which `env` in the first line of a script looks; `None` if it is unset.
-    pub path: Option<&'a OsStr>,
-    /// LD_LIBRARY_PATH; `None` if it is unset.
-    pub ld_library_path: Option<&'a OsStr>,
-    /// The folder, if it is not the current one.
-    pub dir: Option<&'a Path>,
-}
 
 /// A program that was found, and the files it needs in order to start: itself, the interpreter of a script, the ELF
 /// interpreter and the libraries. They are found by reading; nothing is run.
