@@ -507,24 +507,28 @@ fn an_interactive_bash_stops_and_continues_programs() {
     }
     each_user(|user| {
         user.file("secret", "hidden\n");
+        // What is typed before cat has started would be shown, and taken, by bash.
+        user.file("f", "started\n");
         let bash = format!(
-            "PS1='ready> ' LC_ALL=C exec {} run --rx /usr/bin/cat --rx /usr/bin/stty --preset shared,tty -- bash --norc -i",
+            "PS1='ready> ' LC_ALL=C exec {} run --rx /usr/bin/cat --ro f --rx /usr/bin/stty --preset shared,tty -- bash --norc -i",
             user.binary().display()
         );
         let terminal = Terminal::start(user, &bash);
         terminal.shows("ready>", 1);
         terminal.types(&["stty size", "Enter"]);
         terminal.shows("20 90", 1);
-        terminal.types(&["cat", "Enter"]);
-        terminal.shows("ready> cat", 1);
+        terminal.types(&["cat f -", "Enter"]);
+        terminal.shows("started", 1);
         // What is typed is shown by the terminal, then by cat.
         terminal.types(&["one", "Enter"]);
         terminal.shows("one", 2);
         terminal.types(&["C-z"]);
-        terminal.shows("[1]+  Stopped                 cat", 1);
+        terminal.shows("[1]+  Stopped                 cat f -", 1);
         terminal.shows("ready>", 1);
-        terminal.types(&["fg", "Enter"]);
-        terminal.shows("cat", 1);
+        terminal.types(&["fg"]);
+        terminal.shows("ready> fg", 1);
+        terminal.types(&["Enter"]);
+        terminal.shows("cat f -", 1);
         terminal.types(&["two", "Enter"]);
         terminal.shows("two", 2);
         terminal.types(&["C-c"]);
@@ -544,18 +548,21 @@ fn palisade_run_stops_and_continues_as_a_job() {
         return;
     }
     each_user(|user| {
+        user.file("f", "started\n");
         let terminal = Terminal::start(user, "PS1='ready> ' LC_ALL=C exec bash --norc -i");
         terminal.shows("ready>", 1);
         terminal.types(&[&format!("p={}", user.binary().display()), "Enter"]);
-        terminal.types(&["$p run -- cat", "Enter"]);
-        terminal.shows("ready> $p run -- cat", 1);
+        terminal.types(&["$p run --ro f cat f -", "Enter"]);
+        terminal.shows("started", 1);
         terminal.types(&["one", "Enter"]);
         terminal.shows("one", 2);
         terminal.types(&["C-z"]);
-        terminal.shows("[1]+  Stopped                 $p run -- cat", 1);
+        terminal.shows("[1]+  Stopped                 $p run --ro f cat f -", 1);
         terminal.shows("ready>", 1);
-        terminal.types(&["fg", "Enter"]);
-        terminal.shows("$p run -- cat", 1);
+        terminal.types(&["fg"]);
+        terminal.shows("ready> fg", 1);
+        terminal.types(&["Enter"]);
+        terminal.shows("$p run --ro f cat f -", 1);
         terminal.types(&["two", "Enter"]);
         terminal.shows("two", 2);
         terminal.types(&["C-c"]);
