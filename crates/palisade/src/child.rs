@@ -1,8 +1,10 @@
 //! Confining a child that is spawned, and not oneself.
 
-use std::process::Command;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::process::{Child, Command, ExitStatus, Output};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::policy::Policy;
 
 /// Confines what a [`Command`] starts: the child alone, before it executes. The caller stays free.
@@ -14,19 +16,35 @@ use crate::policy::Policy;
 /// let status = Command::new("sort").arg("in.txt").confine(&policy)?.status()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// tokio's Command has this one inside: `command.as_std_mut().confine(&policy)?`.
 pub trait CommandExt {
-    /// Opens the policy's paths and makes its ruleset, here and now; the child takes it on between fork and exec,
-    /// and if that fails, spawning is an error and nothing runs.
+    /// Opens the policy's paths and makes its ruleset, here and now; the child takes it on between fork and exec, with
+    /// two system calls. If that fails, starting it is an error and nothing runs.
     ///
-    /// The policy has to allow the program itself ([`Policy::rx`], or `Policy::program` of the feature `program`); if
-    /// not, spawning is EACCES. Relative paths are the caller's, not of [`Command::current_dir`].
+    /// The policy has to allow the program itself ([`Policy::rx`], or `Policy::program` of the feature `program`, which
+    /// looks it up in PATH now); if not, spawning is EACCES. Relative paths are the caller's, not of
+    /// [`Command::current_dir`].
     ///
-    /// The child keeps what it inherits: descriptors 0 to 2 and others without O_CLOEXEC, the terminal, the
-    /// environment. Rules for the caller's own standard descriptors and /proc/self are left out
+    /// # What the child still has
+    ///
+    /// Landlock takes nothing away that the child inherits:
+    ///
+    /// - descriptors 0 to 2, and all others without O_CLOEXEC (those that Rust opens have it): they keep their rights, a
+    ///   folder's too, but that nothing can be opened through it;
+    /// - the terminal, where it may read what is typed, and where the kernel permits TIOCSTI type itself; `stdin`,
+    ///   `stdout` and `stderr` of [`Command`] give it others, and `setsid(2)` takes it away;
+    /// - the environment, with all secrets in it: [`Command::env_clear`];
+    /// - user, groups, capabilities and resource limits. With [`uid`](std::os::unix::process::CommandExt::uid) and
+    ///   [`gid`](std::os::unix::process::CommandExt::gid) these change first, and it is confined after.
+    ///
+    /// Rules for the caller's own standard descriptors and /proc/self are left out
     /// ([`Plan::for_child`](crate::Plan::for_child)).
     ///
-    /// Nothing is reported, so that a [best effort](Policy::best_effort) is not taken: what holds is what the policy
-    /// requires. What else is lost, and what is skipped because it is missing, is in
+    /// # What is reported
+    ///
+    /// Nothing, so that a [best effort](Policy::best_effort) is not taken: what holds is what the policy requires. What
+    /// else is lost, and what is skipped because it is missing, is in
     /// `policy.plan(&Kernel::probe())?.for_child().check()?`.
     ///
     /// The caller stays free as long as the command is spawned: [`exec`](std::os::unix::process::CommandExt::exec)
@@ -34,26 +52,68 @@ pub trait CommandExt {
     ///
     /// # Errors
     ///
-    /// As of [`Policy::enforce`], but that other threads do not matter.
-    fn confine(&mut self, policy: &Policy) -> Result<&mut Self>;
+    /// As of [`Policy::enforce`], but that threads do not matter. That the child cannot confine itself is an error of
+    /// [`Confined::spawn`], [`status`](Confined::status) and [`output`](Confined::output) that says why. It is a mere
+    /// number in what the [`Command`] itself gives if it is started later: [`Error::in_child`] says what that means.
+    fn confine(&mut self, policy: &Policy) -> Result<Confined<'_>>;
+}
+
+/// A [`Command`] whose child confines itself: what [`CommandExt::confine`] gives. It may be started as often as one
+/// likes, and confined again, which is one more layer.
+#[derive(Debug)]
+pub struct Confined<'a>(&'a mut Command);
+
+impl Confined<'_> {
+    /// As [`Command::spawn`].
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        self.0.spawn().map_err(said)
+    }
+
+    /// As [`Command::status`].
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
+        self.0.status().map_err(said)
+    }
+
+    /// As [`Command::output`].
+    pub fn output(&mut self) -> io::Result<Output> {
+        self.0.output().map_err(said)
+    }
+}
+
+impl Deref for Confined<'_> {
+    type Target = Command;
+
+    fn deref(&self) -> &Command {
+        self.0
+    }
+}
+
+impl DerefMut for Confined<'_> {
+    fn deref_mut(&mut self) -> &mut Command {
+        self.0
+    }
+}
+
+/// The error, in words if it is that the child could not confine itself.
+fn said(error: io::Error) -> io::Error {
+    Error::in_child(&error).map_or(error, io::Error::from)
 }
 
 #[cfg(target_os = "linux")]
 impl CommandExt for Command {
-    fn confine(&mut self, policy: &Policy) -> Result<&mut Command> {
-        let plan = policy.plan(&crate::Kernel::probe())?.for_child();
-        if !plan.handled.is_empty() {
-            let ruleset = plan.ruleset()?.fd;
-            crate::sys::confine_child(self, ruleset, plan.prctl(), plan.restrict_flags());
+    fn confine(&mut self, policy: &Policy) -> Result<Confined<'_>> {
+        let ruleset = policy.plan(&crate::Kernel::probe())?.for_child().ruleset()?;
+        if ruleset.fd().is_some() {
+            crate::sys::before_exec(self, move || ruleset.restrict_self());
         }
-        Ok(self)
+        Ok(Confined(self))
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 impl CommandExt for Command {
-    fn confine(&mut self, policy: &Policy) -> Result<&mut Command> {
+    fn confine(&mut self, policy: &Policy) -> Result<Confined<'_>> {
         let _nothing_to_do = policy.plan(&crate::Kernel::probe())?;
-        Ok(self)
+        Ok(Confined(self))
     }
 }

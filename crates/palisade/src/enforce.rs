@@ -5,9 +5,9 @@
 //! [`Policy::enforce`](crate::Policy::enforce) the two queries of `Kernel::probe` and, below ABI 8, a look at whether
 //! other threads run. tests/syscalls counts them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::error::{Error, Kind as ErrorKind, Result, io_on_path};
 use crate::plan::{PathRule, Plan};
@@ -15,6 +15,7 @@ use crate::preset::CERT_SOURCES;
 use crate::report::{Covers, Report};
 use crate::rights::{Abi, Rights};
 use crate::rule::{Kind, Target, Terms};
+use crate::sys::threads::{Call, Failure, restrict_all};
 use crate::sys::{self, Errno};
 use crate::uapi::{ADD_RULE_QUIET, MAX_LAYERS, NO_NEW_PRIVS_ABI, RESTRICT_SELF_NO_NEW_PRIVS};
 use crate::uapi::{RESTRICT_SELF_TSYNC, RulesetAttr, TSYNC_ABI};
@@ -22,47 +23,60 @@ use crate::uapi::{RESTRICT_SELF_TSYNC, RulesetAttr, TSYNC_ABI};
 impl Plan {
     /// Confines the whole process, as [`Policy::enforce`](crate::Policy::enforce).
     pub fn enforce(self) -> Result<Report> {
-        let (flags, covers) = if self.abi() >= TSYNC_ABI {
-            (RESTRICT_SELF_TSYNC, Covers::AllThreads)
-        } else {
-            if !self.handled.is_empty() {
-                self.check_alone()?;
-            }
-            (0, Covers::OnlyThread)
-        };
-        self.confine(flags, covers)
+        if self.handled.is_empty() || self.abi() >= TSYNC_ABI {
+            return self.ruleset()?.restrict(RESTRICT_SELF_TSYNC, Covers::AllThreads);
+        }
+        // Where a seccomp filter refuses the question, the threads are listed.
+        if sys::alone() == Some(true) {
+            return self.ruleset()?.restrict(0, Covers::OnlyThread);
+        }
+        let (abi, end) = (self.abi(), self.abort_if_partial);
+        let ruleset = self.ruleset()?;
+        let Some(fd) = &ruleset.fd else { return ruleset.restrict(0, Covers::Nobody) };
+        let threads = restrict_all(fd.as_fd(), ruleset.no_new_privs, ruleset.flags, end)
+            .map_err(|failure| not_all(abi, failure))?;
+        if threads == 1 {
+            return Ok(Report { covers: Covers::OnlyThread, ..ruleset.report });
+        }
+        let mut report = Report { covers: Covers::EachThread, ..ruleset.report };
+        report.notes.push(own_domains(threads, report.enforced()));
+        Ok(report)
     }
 
     /// Confines the calling thread alone, as [`Policy::enforce_thread`](crate::Policy::enforce_thread).
     pub fn enforce_thread(self) -> Result<Report> {
-        self.confine(0, Covers::Thread)
+        self.ruleset()?.restrict(0, Covers::Thread)
     }
 
     /// Does all that [`Plan::enforce`] does but for the last step: opens every path, makes the ruleset, and confines
     /// nobody. What would be an error is one here.
     pub fn check(&self) -> Result<Report> {
-        if self.handled.is_empty() {
-            let (skipped, notes) = (Vec::new(), Vec::new());
-            return Ok(Report { plan: self.clone(), covers: Covers::NotYet, skipped, notes });
-        }
-        let Ruleset { skipped, notes, changed, .. } = self.ruleset()?;
-        Ok(Report { plan: self.clone().with_changed(&changed), covers: Covers::NotYet, skipped, notes })
+        Ok(self.clone().ruleset()?.report)
     }
 
-    fn confine(self, flags: u32, covers: Covers) -> Result<Report> {
+    /// Opens every path and makes the ruleset, for those who fork by themselves, and confine the child.
+    ///
+    /// ```
+    /// use palisade::{Kernel, Policy};
+    /// let plan = Policy::new().best_effort().plan(&Kernel::probe())?.for_child();
+    /// let ruleset = plan.ruleset()?; // here, before fork: it opens files and allocates
+    /// let in_the_child = move || ruleset.restrict_self(); // after fork: two system calls
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::enforce`](crate::Policy::enforce), but for threads and layers.
+    pub fn ruleset(self) -> Result<Ruleset> {
+        let (no_new_privs, flags) = (self.abi() < NO_NEW_PRIVS_ABI, self.restrict_flags());
         if self.handled.is_empty() {
-            return Ok(Report { plan: self, covers: Covers::Nobody, skipped: Vec::new(), notes: Vec::new() });
+            let report =
+                Report { plan: self, covers: Covers::NotYet, skipped: Vec::new(), notes: Vec::new() };
+            return Ok(Ruleset { fd: None, no_new_privs, flags, report });
         }
-        let Ruleset { fd, skipped, notes, changed, .. } = self.ruleset()?;
-        if self.prctl() {
-            sys::set_no_new_privs().map_err(|errno| {
-                let message = "no_new_privs cannot be set, without which nobody may confine himself";
-                let hint = "a seccomp filter refuses prctl(2); allow PR_SET_NO_NEW_PRIVS in it";
-                Error::new(ErrorKind::System, message.to_owned(), hint).with_errno(errno)
-            })?;
-        }
-        sys::restrict_self(fd.as_fd(), self.restrict_flags() | flags).map_err(refused)?;
-        Ok(Report { plan: self.with_changed(&changed), covers, skipped, notes })
+        let Draft { fd, skipped, notes, changed, .. } = self.draft()?;
+        let report = Report { plan: self.with_changed(&changed), covers: Covers::NotYet, skipped, notes };
+        Ok(Ruleset { fd: Some(fd), no_new_privs, flags, report })
     }
 
     /// The plan with the rules as they were added: a report names no other.
@@ -80,58 +94,204 @@ impl Plan {
         self.kernel.abi().map_or(0, Abi::number)
     }
 
-    /// Whether no_new_privs is set by a call of its own, which ABI 11 makes needless.
-    pub(crate) fn prctl(&self) -> bool {
-        self.abi() < NO_NEW_PRIVS_ABI
-    }
-
-    pub(crate) fn restrict_flags(&self) -> u32 {
-        self.log.bits() | if self.prctl() { 0 } else { RESTRICT_SELF_NO_NEW_PRIVS }
-    }
-
-    fn check_alone(&self) -> Result<()> {
-        // A thread that has just ended is still counted for a moment.
-        for _ in 0..20 {
-            match sys::alone() {
-                Some(true) => return Ok(()),
-                Some(false) => std::thread::sleep(Duration::from_micros(200)),
-                None => break,
-            }
-        }
-        let threads = sys::threads().map_err(|error| {
-            let hint = "mount /proc, or use enforce_thread() for one thread; Linux 7.0 needs neither";
-            let message = format!("the threads of this process cannot be counted: {error}");
-            Error::new(ErrorKind::Threads, message, hint)
-        })?;
-        if threads == 1 && sys::alone().is_none() {
-            return Ok(());
-        }
-        let hint =
-            "enforce before starting threads, or confine one with enforce_thread(); Linux 7.0 confines all";
-        let message = format!(
-            "this process has {threads} threads, and this kernel's Landlock, ABI {}, confines one at a time",
-            self.abi()
-        );
-        Err(Error::new(ErrorKind::Threads, message, hint))
+    fn restrict_flags(&self) -> u32 {
+        // From ABI 11 on it needs no call of its own.
+        self.log.bits() | if self.abi() < NO_NEW_PRIVS_ABI { 0 } else { RESTRICT_SELF_NO_NEW_PRIVS }
     }
 }
 
-/// Why restrict_self was refused, each with its own sentence.
-fn refused(errno: Errno) -> Error {
-    let (kind, message, hint) = match errno {
-        libc::E2BIG => (
+/// A plan's ruleset as the kernel has it, open in this process: what [`Plan::ruleset`] makes.
+#[derive(Debug)]
+pub struct Ruleset {
+    /// None where this kernel can enforce nothing of the plan.
+    fd: Option<OwnedFd>,
+    no_new_privs: bool,
+    flags: u32,
+    report: Report,
+}
+
+impl Ruleset {
+    /// Confines the calling thread, and all that it starts: after fork(2) that is the whole child.
+    ///
+    /// Two system calls (one from ABI 11, none where [`Ruleset::fd`] is none). It is async-signal-safe, allocates
+    /// nothing, and may be called between fork and exec, any number of times.
+    ///
+    /// # Errors
+    ///
+    /// The thread is not confined, and must not go on to what was to be confined. The error is a number, which takes no
+    /// memory; [`Error::in_child`] says what it means.
+    pub fn restrict_self(&self) -> io::Result<()> {
+        let Some(fd) = &self.fd else { return Ok(()) };
+        call_both(fd.as_fd(), self.no_new_privs, self.flags)
+            .map_err(|(call, errno)| io::Error::from_raw_os_error(offset(call) + errno))
+    }
+
+    /// The descriptor, which is closed on exec.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// What will hold for whoever confines himself to it.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    fn restrict(self, flags: u32, covers: Covers) -> Result<Report> {
+        let Some(fd) = &self.fd else { return Ok(Report { covers: Covers::Nobody, ..self.report }) };
+        call_both(fd.as_fd(), self.no_new_privs, self.flags | flags)
+            .map_err(|(call, errno)| refused(call, errno))?;
+        Ok(Report { covers, ..self.report })
+    }
+}
+
+fn call_both(
+    ruleset: BorrowedFd<'_>,
+    no_new_privs: bool,
+    flags: u32,
+) -> std::result::Result<(), (Call, Errno)> {
+    if no_new_privs {
+        sys::set_no_new_privs().map_err(|errno| (Call::NoNewPrivs, errno))?;
+    }
+    sys::restrict_self(ruleset.as_raw_fd(), flags).map_err(|errno| (Call::RestrictSelf, errno))
+}
+
+/// From a child comes no more than a number. No system call has one as large: that of execve, which may come instead,
+/// cannot be taken for ours.
+fn offset(call: Call) -> i32 {
+    match call {
+        Call::NoNewPrivs => 157_000,
+        Call::RestrictSelf => 446_000,
+    }
+}
+
+impl Error {
+    /// What it was, if starting a program failed because the child could not confine itself: nothing was run then. `None`
+    /// if it failed for another reason, as that the program is not there.
+    ///
+    /// [`Confined`](crate::Confined) says it by itself; this is for a [`Command`](std::process::Command) that is started
+    /// later, for tokio's, and for [`Ruleset::restrict_self`].
+    ///
+    /// ```
+    /// let error = std::io::Error::from_raw_os_error(446_007); // what the child sends
+    /// assert!(palisade::Error::in_child(&error).is_some_and(|error| error.is_too_many_layers()));
+    /// ```
+    pub fn in_child(error: &io::Error) -> Option<Error> {
+        let number = error.raw_os_error()?;
+        let call = [Call::NoNewPrivs, Call::RestrictSelf];
+        let call = call.into_iter().find(|call| (1..1000).contains(&(number - offset(*call))))?;
+        Some(refused(call, number - offset(call)))
+    }
+}
+
+/// What each thread's having a domain of its own means.
+fn own_domains(threads: u32, enforced: Rights) -> String {
+    let mut text = format!(
+        "each of the {threads} threads has a Landlock domain of its own, and what a thread starts is in that of the thread: \
+         it cannot trace what another thread starts"
+    );
+    if enforced.contains(Rights::SIGNAL) {
+        text.push_str(", nor signal it");
+    }
+    if enforced.contains(Rights::ABSTRACT) {
+        text.push_str(", nor connect to abstract UNIX sockets made by another thread");
+    }
+    text.push_str("; to have one domain for all, enforce before starting threads");
+    text
+}
+
+/// Why not every thread is confined, each with its own sentence.
+fn not_all(abi: u32, failure: Failure) -> Error {
+    let why = format!("this kernel's Landlock, ABI {abi}, confines one thread at a time");
+    let enforce_before = "enforce before starting threads, or on Linux 7.0, which confines all at once";
+    let threads = |message: String, hint: &str| {
+        Error::new(ErrorKind::Threads, format!("nothing was confined: {message}"), hint)
+    };
+    match failure {
+        Failure::List(error) => {
+            let hint = "enforce before starting threads; or mount /proc, and allow ro(\"/proc/self/task\") in the policy \
+                        that is there already";
+            threads(format!("the threads of this process cannot be listed, and {why}: {error}"), hint)
+        }
+        Failure::Send(errno) => {
+            let hint = match errno {
+                libc::EAGAIN => "too many signals are queued (ulimit -i); enforce before starting threads",
+                _ => enforce_before,
+            };
+            threads(format!("a thread cannot be signalled, and {why}"), hint).with_errno(errno)
+        }
+        Failure::Silent { tid, signal, blocked: true } => threads(
+            format!("{} blocks signal {signal}, by which it is to be stopped, and {why}", named(tid)),
+            enforce_before,
+        ),
+        Failure::Silent { tid, .. } => threads(
+            format!("{} did not stop in time when it was signalled, and {why}", named(tid)),
+            "it may wait in the kernel, or be held by a debugger: try again later, or enforce before starting threads",
+        ),
+        Failure::Refused { tid, call, errno } => threads(
+            format!("a seccomp filter of {} refuses {}, and {why}", named(tid), name(call)),
+            "allow it in that filter, or enforce before the filter is installed",
+        )
+        .with_errno(errno),
+        Failure::Caller { call, errno } => refused(call, errno),
+        Failure::Partial { tid, errno } => {
+            let reason = match errno {
+                Some(libc::E2BIG) => format!("it has {MAX_LAYERS} Landlock layers already"),
+                Some(_) => "the kernel refused".to_owned(),
+                None => "it did not answer".to_owned(),
+            };
+            let message = format!(
+                "this process must end: {} could not be confined ({reason}), and other threads have been",
+                named(tid)
+            );
+            let hint = ".abort_if_partial() ends it at once; enforce before starting threads";
+            let error = Error::new(ErrorKind::Partial, message, hint);
+            match errno {
+                Some(errno) => error.with_errno(errno),
+                None => error,
+            }
+        }
+    }
+}
+
+fn name(call: Call) -> &'static str {
+    match call {
+        Call::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
+        Call::RestrictSelf => "landlock_restrict_self",
+    }
+}
+
+/// A thread for people: its number, and the name it has given itself.
+fn named(tid: i32) -> String {
+    match std::fs::read(format!("/proc/self/task/{tid}/comm")) {
+        Ok(name) => {
+            let name = String::from_utf8_lossy(name.trim_ascii_end()).into_owned();
+            format!("thread {tid} ({})", crate::printable(&name))
+        }
+        Err(_) => format!("thread {tid}"),
+    }
+}
+
+/// Why the calling thread cannot be confined, each with its own sentence.
+fn refused(call: Call, errno: Errno) -> Error {
+    let (kind, message, hint) = match (call, errno) {
+        (Call::NoNewPrivs, _) => (
+            ErrorKind::System,
+            "no_new_privs cannot be set, without which nobody may confine himself".to_owned(),
+            "a seccomp filter refuses prctl(2); allow PR_SET_NO_NEW_PRIVS in it",
+        ),
+        (_, libc::E2BIG) => (
             ErrorKind::Layers,
             format!(
                 "{MAX_LAYERS} Landlock layers are stacked on this process already, which is the most there can be"
             ),
             "confine it fewer times: put what several policies allow into one",
         ),
-        libc::EPERM | libc::ENOSYS | libc::EACCES => (
+        (_, libc::EPERM | libc::ENOSYS | libc::EACCES) => (
             ErrorKind::System,
             "the kernel, or a seccomp filter, refuses landlock_restrict_self".to_owned(),
             "allow system call 446 in the seccomp profile of the container or service",
         ),
-        libc::EINVAL => (
+        (_, libc::EINVAL) => (
             ErrorKind::System,
             "landlock_restrict_self refuses its flags: the plan was made for another kernel".to_owned(),
             "plan with Kernel::probe()",
@@ -141,11 +301,11 @@ fn refused(errno: Errno) -> Error {
     Error::new(kind, message, hint).with_errno(errno)
 }
 
-/// A ruleset as the kernel has it, and what was left out of it.
-pub(crate) struct Ruleset {
-    pub fd: OwnedFd,
-    pub skipped: Vec<PathBuf>,
-    pub notes: Vec<String>,
+/// A ruleset that is being made, and what was left out of it.
+struct Draft {
+    fd: OwnedFd,
+    skipped: Vec<PathBuf>,
+    notes: Vec<String>,
     /// Rules, by their place in the plan, that were added with fewer rights than planned, or with none.
     changed: Vec<(usize, Rights)>,
     /// Where paths get their NUL byte.
@@ -154,7 +314,7 @@ pub(crate) struct Ruleset {
 
 impl Plan {
     /// The ruleset of a plan that handles something.
-    pub(crate) fn ruleset(&self) -> Result<Ruleset> {
+    fn draft(&self) -> Result<Draft> {
         let (handled, quiet) = (self.handled, self.quiet);
         let attr = RulesetAttr {
             handled_access_fs: handled.fs_bits(),
@@ -178,7 +338,7 @@ impl Plan {
             Error::new(ErrorKind::System, message.to_owned(), hint).with_errno(errno)
         })?;
         let mut ruleset =
-            Ruleset { fd, skipped: Vec::new(), notes: Vec::new(), changed: Vec::new(), name: Vec::new() };
+            Draft { fd, skipped: Vec::new(), notes: Vec::new(), changed: Vec::new(), name: Vec::new() };
         for (at, rule) in self.rules.iter().enumerate() {
             let added = ruleset.add(rule)?;
             if added != rule.terms.rights {
@@ -202,7 +362,7 @@ impl Plan {
     }
 }
 
-impl Ruleset {
+impl Draft {
     /// Adds what a rule allows, and says what of it was added: nothing, where it is skipped or needs no rule.
     fn add(&mut self, rule: &PathRule) -> Result<Rights> {
         match &rule.target {

@@ -24,4 +24,38 @@ impl Plan {
     pub fn check(&self) -> Result<Report> {
         self.clone().enforce().map(|report| Report { covers: Covers::NotYet, ..report })
     }
+
+    /// Makes the ruleset, for those who start processes by themselves.
+    pub fn ruleset(self) -> Result<Ruleset> {
+        Ok(Ruleset(self.enforce()?))
+    }
+}
+
+/// A plan's ruleset: of one that handles nothing.
+#[derive(Debug)]
+pub struct Ruleset(Report);
+
+impl Ruleset {
+    /// Confines nobody: there is nothing to confine to.
+    pub fn restrict_self(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// What will hold: nothing.
+    pub fn report(&self) -> &Report {
+        &self.0
+    }
+
+    /// The descriptor: there is none.
+    #[cfg(unix)]
+    pub fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Error {
+    /// What it was, if starting a program failed because the child could not confine itself; here never.
+    pub fn in_child(_error: &std::io::Error) -> Option<Error> {
+        None
+    }
 }

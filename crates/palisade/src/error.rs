@@ -11,7 +11,7 @@ use crate::text::printable;
 /// What went wrong, on which path or port, and what to do about it.
 ///
 /// The text is one line: what happened, the errno's name where a system call failed, and after a semicolon what
-/// to do. Nothing was confined when an error is returned, unless the text says so; `no_new_privs`, which takes no
+/// to do. Nothing was confined when an error is returned, unless [`Error::is_partial`]; `no_new_privs`, which takes no
 /// right away but those of set-user-ID programs, may have been set.
 pub struct Error(Box<Inner>);
 
@@ -36,8 +36,10 @@ pub(crate) enum Kind {
     Invalid,
     /// Sixteen layers are there already.
     Layers,
-    /// Other threads run, which this kernel cannot confine along.
+    /// Another thread cannot be confined, and nothing was.
     Threads,
+    /// Some threads are confined, and others are not.
+    Partial,
     /// A program is not there.
     #[cfg_attr(not(feature = "program"), allow(dead_code, reason = "made by the closure of a program alone"))]
     ProgramMissing,
@@ -121,9 +123,23 @@ impl Error {
         self.0.kind == Kind::Layers
     }
 
-    /// The process has other threads, and this kernel (below ABI 8) cannot confine them along.
+    /// Another thread of this process could not be confined along, and so nothing was. Below ABI 8 (Linux 7.0) each
+    /// thread has to confine itself; one that blocks all signals, or whose seccomp filter refuses, does not.
     pub fn is_several_threads(&self) -> bool {
         self.0.kind == Kind::Threads
+    }
+
+    /// Some threads have been confined and others could not be: the process must end, and do nothing else. Below ABI 8
+    /// (Linux 7.0) alone; [`Policy::abort_if_partial`](crate::Policy::abort_if_partial) ends it at once.
+    ///
+    /// ```no_run
+    /// if let Err(error) = palisade::Policy::new().enforce() {
+    ///     eprintln!("not confined: {error}");
+    ///     std::process::exit(1); // also what is_partial() asks for
+    /// }
+    /// ```
+    pub fn is_partial(&self) -> bool {
+        self.0.kind == Kind::Partial
     }
 
     /// The program that was named is not there.

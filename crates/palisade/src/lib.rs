@@ -47,7 +47,8 @@ mod sys;
 mod text;
 mod uapi;
 
-pub use child::CommandExt;
+pub use child::{CommandExt, Confined};
+pub use enforce::Ruleset;
 pub use error::{Error, Result};
 pub use kernel::{Kernel, Unavailable};
 pub use plan::{Lost, Plan};

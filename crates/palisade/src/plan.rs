@@ -30,6 +30,7 @@ pub struct Plan {
     pub(crate) notes: Vec<String>,
     /// What something else closes, and what that is.
     pub(crate) closed: Vec<(Rights, String)>,
+    pub(crate) abort_if_partial: bool,
 }
 
 /// One target, with all that the policy says of it.
@@ -105,6 +106,7 @@ impl Plan {
             log: Log::empty(),
             notes: Vec::new(),
             closed: Vec::new(),
+            abort_if_partial: policy.abort_if_partial,
         };
         for right in any.names() {
             plan.notes.push(format!("{right}: every port is allowed, so it is not restricted"));

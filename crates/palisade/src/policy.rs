@@ -52,6 +52,7 @@ pub struct Policy {
     pub(crate) require: Option<Rights>,
     pub(crate) strict: bool,
     pub(crate) best_effort: bool,
+    pub(crate) abort_if_partial: bool,
     pub(crate) quiet: Rights,
     pub(crate) log: Log,
 }
@@ -228,6 +229,21 @@ impl Policy {
         BestEffort(self)
     }
 
+    /// Ends the process at once, with a message and SIGABRT, if [`Policy::enforce`] confines some of its threads and
+    /// cannot confine the others, before any of those goes on. Without it that is an error ([`Error::is_partial`](crate::Error::is_partial)), and
+    /// it is the caller who has to end the process.
+    ///
+    /// It can happen below ABI 8 (Linux 7.0) alone, and hardly there: whether each thread can be reached is found out
+    /// before any is confined.
+    ///
+    /// ```
+    /// let policy = palisade::Policy::new().ro("/srv/data").abort_if_partial();
+    /// ```
+    pub fn abort_if_partial(mut self) -> Policy {
+        self.abort_if_partial = true;
+        self
+    }
+
     /// Keeps refusals of these rights out of the kernel's audit log: of file and port rights where a rule is
     /// [`Rule::quiet`], of scopes everywhere. ABI 10 (Linux 7.2).
     ///
@@ -263,13 +279,18 @@ impl Policy {
 
     /// Confines the whole process: all its threads, now and for good, and everything it starts from here on.
     ///
-    /// On ABI 8 (Linux 7.0) and newer the kernel does that in one step. Before that the process must have one
-    /// thread; enforce before starting others, or see [`Policy::enforce_thread`].
+    /// On ABI 8 (Linux 7.0) and newer the kernel does that in one step. Before that each thread confines itself: all are
+    /// stopped by a signal, of those for real time one that has no handler, and when all stand, they confine themselves.
+    /// Threads that wait in a system call that signals interrupt (poll, epoll_wait, sleep) see EINTR. Each thread has a
+    /// domain of its own then, and a note in the report says what that means. Best is to enforce before starting threads.
+    ///
+    /// Processes that were started before are others, and stay as they are.
     ///
     /// # Errors
     ///
-    /// As of [`Policy::plan`]; and a path that cannot be opened, several threads on a kernel below ABI 8, the 17th
-    /// layer, a seccomp filter that refuses. Then nothing is confined.
+    /// As of [`Policy::plan`]; and a path that cannot be opened, the 17th layer, a seccomp filter that refuses; below ABI 8
+    /// a thread that blocks every signal, for more than a second, or whose own filter refuses. Then nothing is confined;
+    /// but see [`Error::is_partial`](crate::Error::is_partial).
     ///
     /// ```no_run
     /// let report = palisade::Policy::new().ro("/srv/data").enforce()?;
@@ -287,7 +308,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// As of [`Policy::enforce`], but for the number of threads.
+    /// As of [`Policy::enforce`], but that other threads do not matter.
     ///
     /// ```no_run
     /// std::thread::spawn(|| palisade::Policy::new().ro("/srv/data").enforce_thread());

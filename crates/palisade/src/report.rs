@@ -33,6 +33,9 @@ pub enum Covers {
     OnlyThread,
     /// The whole process: the kernel confined all its threads at once (TSYNC, ABI 8).
     AllThreads,
+    /// The whole process: each of its threads confined itself, because this kernel confines one at a time (below ABI 8).
+    /// Each has a domain of its own, and what a thread starts later is in that of the thread; a note says what that means.
+    EachThread,
 }
 
 impl Report {
@@ -89,6 +92,7 @@ impl fmt::Display for Report {
             Covers::Thread => "This thread alone is confined",
             Covers::OnlyThread => "This process (its one thread) is confined",
             Covers::AllThreads => "This process (all its threads) is confined",
+            Covers::EachThread => "This process (each of its threads) is confined",
         };
         match (self.covers, self.plan.kernel.abi()) {
             (_, Err(why)) => writeln!(f, "{who}: {why}.")?,

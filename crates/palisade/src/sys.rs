@@ -7,4 +7,7 @@ mod imp;
 #[path = "sys/other.rs"]
 mod imp;
 
+#[cfg(target_os = "linux")]
+pub(crate) mod threads;
+
 pub(crate) use imp::*;

@@ -4,9 +4,8 @@
 use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +22,7 @@ fn errno() -> Errno {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+pub(super) fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
     if result < 0 { Err(errno()) } else { Ok(result) }
 }
 
@@ -93,9 +92,9 @@ pub(crate) fn add_port(ruleset: BorrowedFd<'_>, port: u16, access: u64, flags: u
 }
 
 /// `int landlock_restrict_self(int ruleset_fd, uint32_t flags)`, landlock_restrict_self(2). Allocates nothing.
-pub(crate) fn restrict_self(ruleset: BorrowedFd<'_>, flags: u32) -> Result<(), Errno> {
+pub(crate) fn restrict_self(ruleset: i32, flags: u32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(SYS_RESTRICT_SELF, ruleset.as_raw_fd(), flags) })?;
+    check(unsafe { libc::syscall(SYS_RESTRICT_SELF, ruleset, flags) })?;
     Ok(())
 }
 
@@ -205,23 +204,76 @@ pub(crate) fn alone() -> Option<bool> {
     }
 }
 
-/// How many threads this process has: the kernel counts them in the links of /proc/self/task.
-pub(crate) fn threads() -> io::Result<u64> {
-    use std::os::fd::AsFd;
-    let task = std::fs::File::open("/proc/self/task")?;
-    if file_system(task.as_fd()) != Ok(PROC_MAGIC) {
-        return Err(io::Error::other("what is mounted at /proc is no procfs"));
+/// The directory of this process's threads. Not that of another: /proc may be mounted for another PID namespace.
+pub(crate) fn open_tasks() -> io::Result<OwnedFd> {
+    let tasks = OwnedFd::from(std::fs::File::open("/proc/self/task")?);
+    let of_this_process = std::fs::read_link("/proc/self")?.as_os_str() == &*std::process::id().to_string();
+    if file_system(tasks.as_fd()) == Ok(PROC_MAGIC) && of_this_process {
+        return Ok(tasks);
     }
-    Ok(task.metadata()?.nlink().saturating_sub(2))
+    Err(io::Error::other("what is mounted at /proc is no procfs, or that of another PID namespace"))
 }
 
-/// Makes `command`'s child confine itself before it executes. The ruleset stays open as long as the command.
-pub(crate) fn confine_child(command: &mut Command, ruleset: OwnedFd, no_new_privs: bool, flags: u32) {
-    use std::os::fd::AsFd;
-    let confine = move || {
-        let done = if no_new_privs { set_no_new_privs() } else { Ok(()) };
-        done.and_then(|()| restrict_self(ruleset.as_fd(), flags)).map_err(io::Error::from_raw_os_error)
-    };
-    // SAFETY: between fork and exec the closure makes two raw system calls; it allocates nothing and takes no lock.
-    unsafe { command.pre_exec(confine) };
+/// What [`open_tasks`] gave, if the number still stands for it.
+pub(super) fn kept_tasks(number: i32) -> Option<OwnedFd> {
+    let name = std::fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
+    if name != Path::new(&format!("/proc/{}/task", std::process::id())) {
+        return None;
+    }
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }.into()).ok()?;
+    // SAFETY: the kernel has just made this descriptor; nothing else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// How many directories one has, by fstat(2): in that of the threads the kernel counts those there are. Allocates
+/// nothing, as the next three.
+pub(super) fn links(directory: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the structure that the pointer is to, which is large enough.
+    check(unsafe { libc::fstat(directory.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: fstat succeeded, so the structure is filled.
+    Ok((unsafe { stat.assume_init() }.st_nlink as u32).saturating_sub(2))
+}
+
+/// `off_t lseek(int fd, 0, SEEK_SET)`, lseek(2)
+pub(super) fn rewind(directory: BorrowedFd<'_>) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::lseek(directory.as_raw_fd(), 0, libc::SEEK_SET) };
+}
+
+/// `ssize_t getdents64(int fd, void *dirp, size_t count)`, getdents64(2): how many bytes it has filled.
+pub(super) fn getdents(directory: BorrowedFd<'_>, buffer: &mut [u64]) -> Result<usize, Errno> {
+    let (fd, size) = (directory.as_raw_fd(), size_of_val(buffer));
+    // SAFETY: the buffer is as large as is said, and any bytes are integers.
+    check(unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), size) }).map(|n| n as usize)
+}
+
+/// The beginning of a file, by openat(2), read(2) and close(2); `name` ends in a NUL byte.
+pub(super) fn read_at(directory: BorrowedFd<'_>, name: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: the string is live and ends in a NUL byte.
+    let fd = check(unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags) }.into())?;
+    // SAFETY: the kernel has just made this descriptor; nothing else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    // SAFETY: the buffer is as long as is said.
+    let read = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(read as libc::c_long).map(|n| n as usize)
+}
+
+/// Whether a link leads nowhere: that to the program of a thread that has ended, by readlinkat(2).
+pub(super) fn is_broken(directory: BorrowedFd<'_>, name: &CStr) -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: the string is live and ends in a NUL byte, and the byte may be written.
+    let read = unsafe { libc::readlinkat(directory.as_raw_fd(), name.as_ptr(), (&raw mut byte).cast(), 1) };
+    check(read as libc::c_long) == Err(libc::ENOENT)
+}
+
+/// Has `command`'s child do this before it executes: async-signal-safe, and without allocating.
+pub(crate) fn before_exec(
+    command: &mut Command,
+    run: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: what is run between fork and exec makes two raw system calls; it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(run) };
 }

@@ -1,12 +1,14 @@
 //! Which threads are covered.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::thread;
 
 use nix::errno::Errno;
-use nix::sys::prctl::get_no_new_privs;
 use palisade::{Covers, Kernel, Plan, Policy, Report};
 
 use crate::harness::*;
@@ -16,6 +18,8 @@ cases![
     enforce_thread_leaves_the_others_free,
     enforce_on_one_thread_covers_what_it_starts,
     hole_enforce_thread_is_no_boundary_within_a_process,
+    no_open_succeeds_after_enforce_returned,
+    no_open_succeeds_after_enforce_returned_in_a_storm_of_threads,
 ];
 
 fn file() -> PathBuf {
@@ -42,7 +46,6 @@ fn beside_a_thread(
 fn enforce_covers_every_thread_or_is_an_error() {
     in_fork(|| {
         let file = file();
-        let before = get_no_new_privs();
         let (done, other) = beside_a_thread(Plan::enforce);
         match abi() {
             0 => {
@@ -51,12 +54,9 @@ fn enforce_covers_every_thread_or_is_an_error() {
                 works(fs::read(file));
             }
             1..8 => {
-                let error = done.unwrap_err();
-                assert!(error.is_several_threads(), "{error}");
-                assert!(error.to_string().starts_with("this process has 2 threads"), "{error}");
-                works(other);
-                works(fs::read(file));
-                assert_eq!(get_no_new_privs(), before);
+                assert_eq!(done.unwrap().covers(), Covers::EachThread);
+                fails(Errno::EACCES, other);
+                fails(Errno::EACCES, fs::read(file));
             }
             _ => {
                 assert_eq!(done.unwrap().covers(), Covers::AllThreads);
@@ -99,4 +99,109 @@ fn hole_enforce_thread_is_no_boundary_within_a_process() {
         send.send(file).unwrap();
         works(answers.recv().unwrap());
     });
+}
+
+/// Processes for each number of threads. PALISADE_PROCESSES has it run longer than each time.
+fn processes() -> usize {
+    std::env::var("PALISADE_PROCESSES").map_or(20, |n| n.parse().unwrap())
+}
+
+/// What threads that open a refused file all the time have seen.
+#[derive(Default)]
+struct Seen {
+    returned: AtomicBool,
+    stop: AtomicBool,
+    opened_before: AtomicUsize,
+    opened_after: AtomicUsize,
+    refused_after: AtomicUsize,
+    else_refused: AtomicUsize,
+}
+
+impl Seen {
+    /// Opens the file; whether that was after enforce() had returned.
+    fn open(&self, file: &Path) -> bool {
+        let after = self.returned.load(SeqCst);
+        let count = match outcome(File::open(file)) {
+            Ok(()) if after => &self.opened_after,
+            Ok(()) => &self.opened_before,
+            Err(Errno::EACCES) if after => &self.refused_after,
+            Err(Errno::EACCES) => return after,
+            Err(_) => &self.else_refused,
+        };
+        count.fetch_add(1, SeqCst);
+        after
+    }
+
+    fn check(&self, threads: usize) {
+        let refused = if abi() == 0 { &self.opened_after } else { &self.refused_after };
+        assert!(refused.load(SeqCst) >= threads, "{} of {threads}", refused.load(SeqCst));
+        assert!(self.opened_before.load(SeqCst) >= threads);
+        assert_eq!(self.else_refused.load(SeqCst), 0);
+        if abi() > 0 {
+            assert_eq!(self.opened_after.load(SeqCst), 0, "opened after enforce() had returned");
+        }
+    }
+}
+
+fn no_open_succeeds_after_enforce_returned() {
+    let file = file();
+    for threads in [1, 8, 64, 256] {
+        for _ in 0..processes() {
+            in_fork(|| {
+                let seen = Arc::new(Seen::default());
+                let run = |_| {
+                    let (seen, file) = (seen.clone(), file.clone());
+                    thread::spawn(move || {
+                        // The caller is one of many that want the processor.
+                        while !seen.open(&file) {
+                            thread::yield_now();
+                        }
+                    })
+                };
+                let running: Vec<_> = (0..threads).map(run).collect();
+                while seen.opened_before.load(SeqCst) < 10 * threads {
+                    thread::yield_now();
+                }
+                let report = Policy::new().best_effort().enforce().unwrap();
+                seen.returned.store(true, SeqCst);
+                check_report(&report, if abi() < 8 { Covers::EachThread } else { Covers::AllThreads });
+                running.into_iter().for_each(|thread| thread.join().unwrap());
+                seen.check(threads);
+            });
+        }
+    }
+}
+
+fn no_open_succeeds_after_enforce_returned_in_a_storm_of_threads() {
+    /// Opens the file, starts the next, and ends.
+    fn one_of_a_chain(seen: Arc<Seen>, file: PathBuf) {
+        seen.open(&file);
+        if !seen.stop.load(SeqCst) {
+            thread::spawn(|| one_of_a_chain(seen, file));
+        }
+    }
+    let file = file();
+    for chains in [1, 4, 32] {
+        for _ in 0..processes() {
+            in_fork(|| {
+                let seen = Arc::new(Seen::default());
+                for _ in 0..chains {
+                    let (seen, file) = (seen.clone(), file.clone());
+                    thread::spawn(|| one_of_a_chain(seen, file));
+                }
+                while seen.opened_before.load(SeqCst) < 10 * chains {
+                    thread::yield_now();
+                }
+                let report = Policy::new().best_effort().enforce().unwrap();
+                seen.returned.store(true, SeqCst);
+                check_report(&report, if abi() < 8 { Covers::EachThread } else { Covers::AllThreads });
+                let refused = || seen.refused_after.load(SeqCst) + seen.opened_after.load(SeqCst);
+                while refused() < 10 * chains {
+                    thread::yield_now();
+                }
+                seen.stop.store(true, SeqCst);
+                seen.check(chains);
+            });
+        }
+    }
 }

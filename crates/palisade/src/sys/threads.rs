@@ -1,0 +1,732 @@
+//! Confining every thread of this process where the kernel confines one at a time (before TSYNC, ABI 8).
+//!
+//! Each thread is stopped by a signal, says that it could confine itself, and waits. When all of them stand, nobody can
+//! start another, so that none is missed and none is signalled after it is confined (which erratum 2 would refuse).
+//! Then the caller confines itself, and after it all the others, each with its own call. Up to there a failure lets
+//! everybody go as they were; after it some threads are confined and others are not.
+//!
+//! While threads stand they may hold any lock, that of malloc too: until they are let go the caller takes none and
+//! allocates nothing. What runs in the handler makes system calls and touches atomics, and nothing else.
+#![allow(unsafe_code, reason = "signals and system calls")]
+
+use std::ffi::{CStr, c_int, c_long, c_void};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use super::imp::{
+    Errno, check, getdents, is_broken, kept_tasks, links, open_tasks, read_at, restrict_self, rewind,
+    set_no_new_privs,
+};
+
+/// Why not all threads are confined.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The threads cannot be listed; nothing was done.
+    List(io::Error),
+    /// The signal cannot be sent; nobody is confined.
+    Send(Errno),
+    /// A thread did not stop; nobody is confined.
+    Silent { tid: i32, signal: i32, blocked: bool },
+    /// In a thread no_new_privs or restrict_self is refused before it did anything; nobody is confined.
+    Refused { tid: i32, call: Call, errno: Errno },
+    /// The caller cannot confine itself; nobody is confined.
+    Caller { call: Call, errno: Errno },
+    /// A thread could not confine itself (no error number: it did not say), and others have.
+    Partial { tid: i32, errno: Option<Errno> },
+}
+
+/// One of the two calls that a thread confines itself with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    NoNewPrivs,
+    RestrictSelf,
+}
+
+/// How long a round waits for the next thread to stop. A thread may be held up by one that stands and holds a lock, so
+/// that everybody is let go after a while, and it is tried again.
+const PATIENCE: [Duration; 6] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+    Duration::from_millis(3200),
+];
+/// A thread that blocks the signal for as long as this does so for good.
+const BLOCKED: Duration = Duration::from_millis(800);
+/// How long a thread that stands may take to confine itself.
+const LAST: Duration = Duration::from_secs(10);
+
+// Words have the number of the round in their upper bits, so that a thread that comes late is never counted in the
+// next round, and what they are about in the lower ones. There are at most 2^22 threads.
+const ROUND: u32 = !(ONE_ROUND - 1);
+const ONE_ROUND: u32 = 1 << 22;
+const COUNT: u32 = ONE_ROUND - 1;
+
+/// What threads that stand wait on.
+static GATE: AtomicU32 = AtomicU32::new(LEAVE);
+const GATHER: u32 = 1;
+const GO: u32 = 2;
+const LEAVE: u32 = 3;
+
+/// How many threads stand, and how many of them are through.
+static STANDING: AtomicU32 = AtomicU32::new(0);
+static THROUGH: AtomicU32 = AtomicU32::new(0);
+/// The number of either that the caller waits for.
+static TARGET: AtomicU32 = AtomicU32::new(0);
+
+static RULESET: AtomicI32 = AtomicI32::new(-1);
+static FLAGS: AtomicU32 = AtomicU32::new(0);
+static NO_NEW_PRIVS: AtomicBool = AtomicBool::new(false);
+
+/// The program's own handler of the signal, to which foreign signals are passed on.
+static OLD_HANDLER: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+static OLD_FLAGS: AtomicI32 = AtomicI32::new(0);
+
+/// Whether a round has failed: a thread may come late from it and stand in another, with a second signal on its way.
+static LATE: AtomicBool = AtomicBool::new(false);
+
+/// The threads that were signalled. A table is never freed: a thread may come late.
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
+
+struct Slot {
+    /// 0 if the slot is free.
+    tid: AtomicI32,
+    /// The round, and what is known of the thread in it.
+    state: AtomicU32,
+}
+
+const UNSENT: u32 = 0;
+const SENT: u32 = 1;
+const STANDS: u32 = 2;
+const CONFINED: u32 = 3;
+/// These with an error number.
+const NO_PRCTL: u32 = 1 << 14;
+const NO_RESTRICT: u32 = 2 << 14;
+const LEFT_FREE: u32 = 3 << 14;
+const ERRNO: u32 = (1 << 14) - 1;
+
+struct Table(Box<[Slot]>);
+
+impl Table {
+    /// The slot of a thread; a free one, if it has none; none if all are taken.
+    fn slot(&self, tid: i32) -> Option<&Slot> {
+        let start = tid as usize % self.0.len();
+        let (before, after) = self.0.split_at(start);
+        let mut slots = after.iter().chain(before);
+        slots.find(|slot| matches!(slot.tid.load(SeqCst), 0) || slot.tid.load(SeqCst) == tid)
+    }
+
+    /// The threads of which something is known in this round.
+    fn of(&self, round: u32) -> impl Iterator<Item = (i32, u32)> {
+        self.0.iter().filter_map(move |slot| {
+            let state = slot.state.load(SeqCst);
+            (state & ROUND == round).then(|| (slot.tid.load(SeqCst), state & COUNT))
+        })
+    }
+}
+
+/// `long futex(uint32_t *word, FUTEX_WAIT_PRIVATE, uint32_t expected, const struct timespec *)`, futex(2)
+fn wait_on(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
+    // The structure of this system call has longs on every architecture.
+    let time = limit.map(|t| [t.as_secs() as c_long, c_long::from(t.subsec_nanos() as i32)]);
+    let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word and the time are live, and only read.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, expected, time) };
+}
+
+/// `long futex(uint32_t *word, FUTEX_WAKE_PRIVATE, int how_many)`, futex(2)
+fn wake(word: &AtomicU32) {
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word is only an address to the kernel.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, c_int::MAX) };
+}
+
+/// `pid_t gettid(void)`, gettid(2)
+fn gettid() -> i32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+fn getpid() -> i32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::getpid() }
+}
+
+/// `int tgkill(pid_t tgid, pid_t tid, int sig)`, tgkill(2): to a thread of this process.
+fn tgkill(tid: i32, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, getpid(), tid, signal) })?;
+    Ok(())
+}
+
+/// Counts the calling thread in this round, if it is still on; how many there are then.
+fn count_in(word: &AtomicU32, round: u32) -> Option<u32> {
+    let count = |now: u32| (now & ROUND == round).then_some(now + 1);
+    word.fetch_update(SeqCst, SeqCst, count).ok().map(|before| (before & COUNT) + 1)
+}
+
+fn count_in_and_tell(word: &AtomicU32, round: u32) -> bool {
+    let count = count_in(word, round);
+    if count.is_some_and(|count| count >= TARGET.load(SeqCst)) {
+        wake(word);
+    }
+    count.is_some()
+}
+
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the address is of this thread's own error number.
+    let saved = unsafe { *libc::__errno_location() };
+    // SAFETY: the kernel passes a pointer to what it has filled; a signal with this code has a sender.
+    let ours = unsafe { (*info).si_code == libc::SI_TKILL && (*info).si_pid() == getpid() };
+    if ours {
+        stand();
+    } else {
+        pass_on(signal, info, context);
+    }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = saved };
+}
+
+/// What a thread does when it is signalled.
+fn stand() {
+    let gate = GATE.load(SeqCst);
+    let round = gate & ROUND;
+    // SAFETY: tables are leaked, so that whichever this is, it lives.
+    let table = unsafe { TABLE.load(SeqCst).as_ref() };
+    let tid = gettid();
+    let slot = table.and_then(|table| table.slot(tid)).filter(|slot| slot.tid.load(SeqCst) == tid);
+    let Some(slot) = slot.filter(|_| gate == round | GATHER) else {
+        return; // The round that it was signalled for is over.
+    };
+    let state = match could_confine() {
+        Ok(()) => STANDS,
+        Err((Call::NoNewPrivs, errno)) => NO_PRCTL | errno as u32 & ERRNO,
+        Err((Call::RestrictSelf, errno)) => NO_RESTRICT | errno as u32 & ERRNO,
+    };
+    // Of a later round, if this thread comes late: then it must not look as if it stood.
+    if slot.state.compare_exchange(round | SENT, round | state, SeqCst, SeqCst).is_err()
+        || !count_in_and_tell(&STANDING, round)
+    {
+        return;
+    }
+    while GATE.load(SeqCst) == gate {
+        wait_on(&GATE, gate, None);
+    }
+    // After GO the caller waits until every thread is through, so that none can find a later gate here.
+    if GATE.load(SeqCst) != round | GO {
+        return;
+    }
+    let done = restrict_in_use();
+    if let Err(errno) = done {
+        slot.state.store(round | LEFT_FREE | errno as u32 & ERRNO, SeqCst);
+    } else {
+        slot.state.store(round | CONFINED, SeqCst);
+    }
+    count_in_and_tell(&THROUGH, round);
+    // Until all are through: they would take processors from those that are not, and who could not confine itself may
+    // go on only if the caller does.
+    while GATE.load(SeqCst) == round | GO {
+        wait_on(&GATE, round | GO, None);
+    }
+}
+
+/// Sets no_new_privs, and asks whether restrict_self gets through to the kernel: a seccomp filter may be in the way.
+fn could_confine() -> Result<(), (Call, Errno)> {
+    if NO_NEW_PRIVS.load(SeqCst) {
+        set_no_new_privs().map_err(|errno| (Call::NoNewPrivs, errno))?;
+    }
+    // No kernel knows these flags, and they are what it looks at first.
+    match restrict_self(-1, u32::MAX) {
+        Ok(()) | Err(libc::EINVAL) => Ok(()),
+        Err(errno) => Err((Call::RestrictSelf, errno)),
+    }
+}
+
+fn restrict_in_use() -> Result<(), Errno> {
+    restrict_self(RULESET.load(SeqCst), FLAGS.load(SeqCst))
+}
+
+/// A signal that somebody else sent has the effect that it would have had.
+fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    match OLD_HANDLER.load(SeqCst) {
+        libc::SIG_IGN => {}
+        libc::SIG_DFL => {
+            // SAFETY: the structure is valid when zeroed, and says SIG_DFL; the signal waits until the handler returns.
+            unsafe {
+                let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+                libc::sigaction(signal, &default, ptr::null_mut());
+            }
+            let _ = tgkill(gettid(), signal);
+        }
+        // SAFETY: the program has said that this is a handler, and by its flags, of which kind.
+        handler if OLD_FLAGS.load(SeqCst) & libc::SA_SIGINFO != 0 => unsafe {
+            type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+            std::mem::transmute::<usize, Handler>(handler)(signal, info, context);
+        },
+        // SAFETY: as above.
+        handler => unsafe { std::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(signal) },
+    }
+}
+
+/// Confines every thread of this process. Says how many there were.
+///
+/// With `end` the process is ended at once, with a message and SIGABRT, where only some could be confined.
+pub(crate) fn restrict_all(
+    ruleset: BorrowedFd<'_>,
+    no_new_privs: bool,
+    flags: u32,
+    end: bool,
+) -> Result<u32, Failure> {
+    let _turn = Turn::take();
+    RULESET.store(ruleset.as_raw_fd(), SeqCst);
+    FLAGS.store(flags, SeqCst);
+    NO_NEW_PRIVS.store(no_new_privs, SeqCst);
+    let mut slots = 0;
+    for patience in PATIENCE {
+        let mut round = Round::new(slots).map_err(Failure::List)?;
+        let failure = match round.run(patience, end) {
+            Ok(threads) => {
+                keep(round.tasks);
+                return Ok(threads);
+            }
+            Err(Trouble::Full) => {
+                slots = 4 * round.table.0.len();
+                continue;
+            }
+            Err(Trouble::Failed(failure)) => failure,
+        };
+        let last = patience == PATIENCE[PATIENCE.len() - 1];
+        match failure {
+            Failure::Silent { tid, signal, .. } => {
+                let blocked = blocks(tid, signal);
+                if last || (blocked && patience >= BLOCKED) {
+                    return Err(Failure::Silent { tid, signal, blocked });
+                }
+            }
+            // The limit of queued signals may be others' doing.
+            Failure::Send(libc::EAGAIN) if !last => {}
+            failure => return Err(failure),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(Failure::List(io::Error::other("threads are started faster than they can be counted")))
+}
+
+/// A descriptor of /proc/self/task, or -1: what was just confined may not open it once more, for the next policy.
+static KEPT: AtomicI32 = AtomicI32::new(-1);
+
+fn tasks() -> io::Result<OwnedFd> {
+    match kept_tasks(KEPT.load(SeqCst)) {
+        Some(tasks) => Ok(tasks),
+        None => open_tasks(),
+    }
+}
+
+fn keep(tasks: OwnedFd) {
+    if kept_tasks(KEPT.load(SeqCst)).is_none() {
+        KEPT.store(tasks.into_raw_fd(), SeqCst);
+    }
+}
+
+/// Whether a thread blocks a signal, as /proc has it.
+fn blocks(tid: i32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// The one call of [`restrict_all`] that runs. Not a mutex: in a fork made meanwhile nobody would ever unlock it.
+struct Turn;
+
+/// The process that has it, or 0.
+static TURN: AtomicI32 = AtomicI32::new(0);
+
+impl Turn {
+    fn take() -> Turn {
+        let me = getpid();
+        loop {
+            match TURN.compare_exchange(0, me, SeqCst, SeqCst) {
+                Ok(_) => return Turn,
+                // That of the process that this one was forked from.
+                Err(other) if other != me => {
+                    if TURN.compare_exchange(other, me, SeqCst, SeqCst).is_ok() {
+                        return Turn;
+                    }
+                }
+                Err(_) => std::thread::sleep(Duration::from_micros(100)),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURN.store(0, SeqCst);
+    }
+}
+
+enum Trouble {
+    /// There are more threads than slots.
+    Full,
+    Failed(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble::Failed(failure)
+    }
+}
+
+/// One try, with all that is opened and allocated before anybody stops.
+struct Round {
+    number: u32,
+    table: &'static Table,
+    tasks: OwnedFd,
+    /// For getdents64, whose records are aligned to 8 bytes.
+    listing: Vec<u64>,
+    sent: u32,
+}
+
+/// What a look at all threads finds.
+#[derive(Default)]
+struct Seen {
+    listed: u32,
+    standing: u32,
+    /// Those that need not stand, this thread among them.
+    excused: u32,
+    /// One that does not stand, and should.
+    silent: i32,
+}
+
+impl Round {
+    fn new(slots: usize) -> io::Result<Round> {
+        let tasks = tasks()?;
+        let threads = links(tasks.as_fd()).map_err(io::Error::from_raw_os_error)?;
+        let slots = slots.max(4 * threads as usize + 64);
+        // SAFETY: tables are leaked, so that whichever this is, it lives.
+        let table = match unsafe { TABLE.load(SeqCst).as_ref() } {
+            Some(table) if table.0.len() >= slots => table,
+            _ => {
+                let free = || Slot { tid: AtomicI32::new(0), state: AtomicU32::new(0) };
+                Box::leak(Box::new(Table(std::iter::repeat_with(free).take(slots).collect())))
+            }
+        };
+        let number = (GATE.load(SeqCst) & ROUND).wrapping_add(ONE_ROUND);
+        Ok(Round { number, table, tasks, listing: vec![0; 4096], sent: 0 })
+    }
+
+    /// How many threads the kernel counts.
+    fn threads(&self) -> Result<u32, Trouble> {
+        links(self.tasks.as_fd()).map_err(|errno| Failure::List(io::Error::from_raw_os_error(errno)).into())
+    }
+
+    /// Allocates nothing: from the first signal on somebody may hold malloc's lock.
+    fn run(&mut self, patience: Duration, end: bool) -> Result<u32, Trouble> {
+        for slot in &self.table.0 {
+            slot.tid.store(0, SeqCst);
+        }
+        TABLE.store(ptr::from_ref(self.table).cast_mut(), SeqCst);
+        STANDING.store(self.number, SeqCst);
+        THROUGH.store(self.number, SeqCst);
+        TARGET.store(COUNT, SeqCst);
+        // A handler of the program's must not run here while everybody else stands.
+        let mask = Masked::all();
+        let handler = Handler::install(&mask.0).map_err(Failure::Send)?;
+        GATE.store(self.number | GATHER, SeqCst);
+        let standing = self.gather(handler.signal, patience);
+        if standing.is_err() {
+            LATE.store(true, SeqCst);
+        }
+        handler.put_back(LATE.load(SeqCst));
+        let done = standing.and_then(|standing| {
+            self.confine_caller()?;
+            self.go(standing, end)
+        });
+        GATE.store(self.number | LEAVE, SeqCst);
+        wake(&GATE);
+        done
+    }
+
+    /// Stops every thread but this one, and says how many these are.
+    ///
+    /// That it is all of them shows when the kernel counts as many threads as stand, and this one: they can neither end
+    /// nor start another. Some never stand, and need not ([`needs_nothing`]); then each thread that is listed has to be
+    /// known, and as many be listed as are counted.
+    fn gather(&mut self, signal: c_int, patience: Duration) -> Result<u32, Trouble> {
+        let mut tick = Duration::from_millis(1);
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let counted = self.threads()?;
+            let stuck = STANDING.load(SeqCst) & COUNT == before && tick > Duration::from_millis(1);
+            let seen = self.signal_all(signal, stuck)?;
+            let standing = wait_for(&STANDING, self.sent, tick);
+            let now = self.threads()?;
+            let known = seen.standing + seen.excused;
+            if now == standing + 1
+                || (stuck && seen.standing == standing && [seen.listed, known, now] == [counted; 3])
+            {
+                return Ok(standing);
+            }
+            if standing > before {
+                (before, since) = (standing, Instant::now());
+            } else if since.elapsed() > patience {
+                return Err(Failure::Silent { tid: seen.silent, signal, blocked: false }.into());
+            }
+            tick = (2 * tick).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Signals each thread that has not been, and says what is known of all.
+    fn signal_all(&mut self, signal: c_int, closely: bool) -> Result<Seen, Trouble> {
+        let (round, me, mut seen) = (self.number, gettid(), Seen::default());
+        rewind(self.tasks.as_fd());
+        loop {
+            let bytes = getdents(self.tasks.as_fd(), &mut self.listing)
+                .map_err(|errno| Failure::List(io::Error::from_raw_os_error(errno)))?;
+            if bytes == 0 {
+                return Ok(seen);
+            }
+            for tid in tids(&self.listing, bytes) {
+                seen.listed += 1;
+                if tid == me {
+                    seen.excused += 1;
+                    continue;
+                }
+                let slot = self.table.slot(tid).ok_or(Trouble::Full)?;
+                if slot.tid.load(SeqCst) == 0 {
+                    // In this order: from the second on the thread may find it.
+                    slot.state.store(round | UNSENT, SeqCst);
+                    slot.tid.store(tid, SeqCst);
+                }
+                match slot.state.load(SeqCst) & COUNT {
+                    UNSENT => {
+                        slot.state.store(round | SENT, SeqCst);
+                        seen.silent = tid;
+                        match tgkill(tid, signal) {
+                            Ok(()) => self.sent += 1,
+                            // It has ended; its number may be another's when it is seen again.
+                            Err(libc::ESRCH) => slot.state.store(round | UNSENT, SeqCst),
+                            Err(errno) => return Err(Failure::Send(errno).into()),
+                        }
+                    }
+                    SENT if closely && needs_nothing(self.tasks.as_fd(), tid) => seen.excused += 1,
+                    SENT => seen.silent = tid,
+                    _ => seen.standing += 1,
+                }
+            }
+        }
+    }
+
+    fn confine_caller(&self) -> Result<(), Trouble> {
+        for (tid, state) in self.table.of(self.number) {
+            let errno = (state & ERRNO) as i32;
+            let call = match state & !ERRNO {
+                NO_PRCTL => Call::NoNewPrivs,
+                NO_RESTRICT => Call::RestrictSelf,
+                _ => continue,
+            };
+            return Err(Failure::Refused { tid, call, errno }.into());
+        }
+        if NO_NEW_PRIVS.load(SeqCst) {
+            set_no_new_privs().map_err(|errno| Failure::Caller { call: Call::NoNewPrivs, errno })?;
+        }
+        restrict_in_use().map_err(|errno| Failure::Caller { call: Call::RestrictSelf, errno }.into())
+    }
+
+    /// Lets all who stand confine themselves.
+    fn go(&self, standing: u32, end: bool) -> Result<u32, Trouble> {
+        TARGET.store(standing, SeqCst);
+        GATE.store(self.number | GO, SeqCst);
+        wake(&GATE);
+        let tick = Duration::from_millis(20);
+        let (mut before, mut since) = (0, Instant::now());
+        while before < standing {
+            let through = wait_for(&THROUGH, standing, tick);
+            if through > before {
+                (before, since) = (through, Instant::now());
+            } else if since.elapsed() > LAST {
+                break;
+            }
+        }
+        let mut left = self.table.of(self.number).filter(|(_, state)| *state & !ERRNO == LEFT_FREE);
+        let left = match left.next() {
+            Some((tid, state)) => Some((tid, Some((state & ERRNO) as i32))),
+            None if before == standing => None,
+            None => {
+                self.table.of(self.number).find(|(_, state)| *state == STANDS).map(|(tid, _)| (tid, None))
+            }
+        };
+        match left {
+            None => Ok(standing + 1),
+            Some((tid, errno)) if end => end_process(tid, errno),
+            Some((tid, errno)) => Err(Failure::Partial { tid, errno }.into()),
+        }
+    }
+}
+
+/// Waits until a word counts so many, for a while; how many it counts then.
+fn wait_for(word: &AtomicU32, count: u32, limit: Duration) -> u32 {
+    TARGET.store(count, SeqCst);
+    let start = Instant::now();
+    loop {
+        let now = word.load(SeqCst);
+        let left = limit.saturating_sub(start.elapsed());
+        if now & COUNT >= count || left.is_zero() {
+            return now & COUNT;
+        }
+        wait_on(word, now, Some(left));
+    }
+}
+
+/// A message, and SIGABRT.
+fn end_process(tid: i32, errno: Option<Errno>) -> ! {
+    let mut text = [0_u8; 200];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "thread {tid} could not be confined (error {}) and others were", errno.unwrap_or(0));
+    let _ = writeln!(rest, ": this process is ended, as its policy asks for");
+    let length = 200 - rest.len();
+    // SAFETY: the message is live and as long as is said; the structure is valid when zeroed, and says SIG_DFL.
+    unsafe {
+        libc::write(2, text.as_ptr().cast(), length);
+        let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        libc::sigaction(libc::SIGABRT, &default, ptr::null_mut());
+        libc::abort()
+    }
+}
+
+/// The threads' numbers in what getdents64 has filled: records of `d_ino` (8 bytes), `d_off` (8), `d_reclen` (2),
+/// `d_type` (1), and `d_name`, which ends in a NUL byte.
+fn tids(listing: &[u64], bytes: usize) -> impl Iterator<Item = i32> {
+    // SAFETY: integers are plain bytes, and this is as many as the slice has.
+    let listing = unsafe { std::slice::from_raw_parts(listing.as_ptr().cast::<u8>(), size_of_val(listing)) };
+    let mut rest = listing.get(..bytes).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let length = u16::from_ne_bytes([*rest.get(16)?, *rest.get(17)?]).into();
+        let name = rest.get(19..length)?;
+        rest = rest.get(length..)?;
+        Some(name)
+    })
+    .filter_map(|name| {
+        let end = name.iter().position(|byte| *byte == 0)?;
+        std::str::from_utf8(&name[..end]).ok()?.parse().ok()
+    })
+}
+
+/// Whether a thread that does not stop need not: it has ended (a main thread that did stays in the list), or is a worker
+/// of the kernel's for io_uring, which runs nothing of the program's, and each request as who made it.
+fn needs_nothing(tasks: BorrowedFd<'_>, tid: i32) -> bool {
+    const PF_IO_WORKER: u32 = 0x10;
+    let (mut stat, mut exe, mut text) = ([0_u8; 32], [0_u8; 32], [0_u8; 512]);
+    let (Some(stat), Some(exe)) = (name(&mut stat, tid, "stat"), name(&mut exe, tid, "exe")) else {
+        return false;
+    };
+    let length = match read_at(tasks, stat, &mut text) {
+        Ok(length) => length,
+        // An earlier policy refuses to open it.
+        Err(libc::EACCES) => return is_broken(tasks, exe),
+        Err(_) => return false,
+    };
+    // `tid (name) state ppid pgrp session tty tpgid flags …`; the name may have anything in it.
+    let Some(end) = text[..length].iter().rposition(|byte| *byte == b')') else { return false };
+    let mut fields = text[end + 1..length].split(|byte| *byte == b' ').skip(1);
+    let ended = matches!(fields.next(), Some(b"Z" | b"X"));
+    let flags = fields.nth(5).and_then(|flags| std::str::from_utf8(flags).ok()?.parse::<u32>().ok());
+    ended || flags.is_some_and(|flags| flags & PF_IO_WORKER != 0)
+}
+
+/// The name of a file of a thread's, in a buffer.
+fn name<'a>(buffer: &'a mut [u8], tid: i32, file: &str) -> Option<&'a CStr> {
+    write!(&mut *buffer, "{tid}/{file}\0").ok()?;
+    CStr::from_bytes_until_nul(buffer).ok()
+}
+
+/// The calling thread's mask of signals, all of which are blocked until this is dropped.
+struct Masked(libc::sigset_t);
+
+impl Masked {
+    fn all() -> Masked {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut old = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: both sets are live; the first is filled before it is read, the second valid as it is.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
+            Masked(old.assume_init())
+        }
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        // SAFETY: the set is live, and was the mask before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, ptr::null_mut()) };
+    }
+}
+
+/// Our handler in place of the program's, on a signal that is free if there is one.
+struct Handler {
+    signal: c_int,
+    old: libc::sigaction,
+}
+
+impl Handler {
+    /// Of the signals that the C library leaves to programs, one without a handler that the caller does not block: who
+    /// waits for a signal by sigwait(3) or signalfd(2) blocks it.
+    fn install(mask: &libc::sigset_t) -> Result<Handler, Errno> {
+        let mut best: Option<(u32, Handler)> = None;
+        for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev() {
+            let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+            // SAFETY: the structure is live and large enough; the mask is live.
+            let (asked, blocked) = unsafe {
+                (libc::sigaction(signal, ptr::null(), old.as_mut_ptr()), libc::sigismember(mask, signal) == 1)
+            };
+            // SAFETY: the structure is valid when zeroed, and was filled if the call succeeded.
+            let old = unsafe { old.assume_init() };
+            let cost = u32::from(blocked) + 2 * u32::from(old.sa_sigaction != libc::SIG_DFL);
+            if asked == 0 && best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, Handler { signal, old }));
+            }
+        }
+        let (_, handler) = best.ok_or(libc::EINVAL)?;
+        OLD_HANDLER.store(handler.old.sa_sigaction, SeqCst);
+        OLD_FLAGS.store(handler.old.sa_flags, SeqCst);
+        let mut ours = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: the structure is valid when zeroed; what the handler may do is said at its definition. No other signal
+        // interrupts it, but for those that a fault or a seccomp filter of the thread's own causes.
+        unsafe {
+            let ours = &mut *ours.as_mut_ptr();
+            ours.sa_sigaction = on_signal as *const () as usize;
+            ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+            libc::sigfillset(&mut ours.sa_mask);
+            for fault in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]
+            {
+                libc::sigdelset(&mut ours.sa_mask, fault);
+            }
+            check(libc::sigaction(handler.signal, ours, ptr::null_mut()).into())?;
+        }
+        Ok(handler)
+    }
+
+    /// Gives the signal back. What was sent and has not arrived is taken back where that is asked for: to ignore a
+    /// signal discards it in every thread.
+    fn put_back(self, take_back: bool) {
+        // SAFETY: the structures are live; one is what the kernel has given, the other valid when zeroed.
+        unsafe {
+            if take_back {
+                let mut ignore = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+                ignore.sa_sigaction = libc::SIG_IGN;
+                libc::sigaction(self.signal, &ignore, ptr::null_mut());
+            }
+            libc::sigaction(self.signal, &self.old, ptr::null_mut());
+        }
+    }
+}
