@@ -216,7 +216,8 @@ pub(crate) fn open_tasks() -> io::Result<OwnedFd> {
 
 /// What [`open_tasks`] gave, if the number still stands for it.
 pub(super) fn kept_tasks(number: i32) -> Option<OwnedFd> {
-    let name = std::fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
+    // Not /proc/self, whose main thread may have ended.
+    let name = std::fs::read_link(format!("/proc/thread-self/fd/{number}")).ok()?;
     if name != Path::new(&format!("/proc/{}/task", std::process::id())) {
         return None;
     }

@@ -717,8 +717,10 @@ impl Handler {
     }
 
     /// Gives the signal back. What was sent and has not arrived is taken back where that is asked for: to ignore a
-    /// signal discards it in every thread.
+    /// signal discards it in every thread. Not if the program has a handler: it would lose its own, and to be called
+    /// once more does a handler no harm.
     fn put_back(self, take_back: bool) {
+        let take_back = take_back && self.old.sa_sigaction == libc::SIG_DFL;
         // SAFETY: the structures are live; one is what the kernel has given, the other valid when zeroed.
         unsafe {
             if take_back {

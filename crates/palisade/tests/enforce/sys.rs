@@ -1,6 +1,8 @@
 //! System calls that neither the standard library nor nix has in a safe form. Unsafe code is here and nowhere else.
 #![allow(unsafe_code, reason = "system calls")]
 
+mod ring;
+
 use std::ffi::{CStr, c_int, c_long};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -10,6 +12,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+
+pub use ring::Ring;
 
 fn check(result: c_long) -> Result<c_long> {
     Errno::result(result)
@@ -206,4 +210,132 @@ pub fn attach(id: c_int) -> Result<()> {
     // SAFETY: it was attached above.
     check(unsafe { libc::shmdt(at) }.into())?;
     Ok(())
+}
+
+/// A child of a process that may have several threads: it has a copy of the calling one, and whatever locks the others
+/// had. It is killed when the thread that forked it ends.
+pub fn fork_beside_threads(f: impl FnOnce()) -> Pid {
+    // SAFETY: the child uses nothing that the other threads may have locked but malloc, which the C library looks after.
+    let child = check(unsafe { libc::fork() }.into()).expect("fork");
+    if child != 0 {
+        return Pid::from_raw(child as i32);
+    }
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("PR_SET_PDEATHSIG");
+    exit(std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_or(1, |()| 0))
+}
+
+/// Ends the calling thread alone, be it the main one: `exit(status)`, exit(2).
+pub fn end_thread() -> ! {
+    // SAFETY: no memory is passed, and nothing of this thread's stack is used any more.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit(2) does not return")
+}
+
+/// What a seccomp filter answers.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    Errno(Errno),
+    EndThread,
+}
+
+/// Puts a seccomp filter on the calling thread: this system call has that answer, every other is allowed.
+pub fn filter(call: c_long, answer: Answer) {
+    const OFFSET_OF_NUMBER: u32 = 0;
+    let answer = match answer {
+        Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
+        Answer::EndThread => libc::SECCOMP_RET_KILL_THREAD,
+    };
+    let code = |class: u32, k: u32, jf: u8| libc::sock_filter { code: class as u16, jt: 0, jf, k };
+    let mut program = [
+        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, OFFSET_OF_NUMBER, 0),
+        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 1),
+        code(libc::BPF_RET | libc::BPF_K, answer, 0),
+        code(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    nix::sys::prctl::set_no_new_privs().expect("no_new_privs");
+    // SAFETY: the program is live and as long as it says.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) })
+        .expect("seccomp");
+}
+
+/// The system call that another thread of this process waits in, as /proc has it.
+pub fn call_of(tid: Pid) -> Option<c_long> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).expect("/proc");
+    text.split(' ').next()?.parse().ok()
+}
+
+static COUNTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+extern "C" fn count(_: c_int) {
+    COUNTED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// How many signals [`count_signals`] has counted.
+pub fn counted() -> usize {
+    COUNTED.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+/// Installs a handler for a signal, which counts.
+pub fn count_signals(signal: c_int) {
+    // SAFETY: the structure is valid when zeroed, and the handler touches one atomic.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        check(libc::sigaction(signal, &action, ptr::null_mut()).into()).expect("sigaction");
+    }
+}
+
+/// What is done about a signal: the handler, and its flags.
+pub fn handler(signal: c_int) -> (usize, c_int) {
+    // SAFETY: the structure is valid when zeroed, and live.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, ptr::null(), &mut action).into()).expect("sigaction");
+        (action.sa_sigaction, action.sa_flags)
+    }
+}
+
+/// `sigqueue(pid, signal, 0)`, sigqueue(3): again while the queue is full, which kill(2) does not say.
+pub fn send(pid: Pid, signal: c_int) {
+    let nothing = libc::sigval { sival_ptr: ptr::null_mut() };
+    // SAFETY: no memory is passed.
+    while unsafe { libc::sigqueue(pid.as_raw(), signal, nothing) } != 0 {
+        assert_eq!(Errno::last(), Errno::EAGAIN);
+        std::thread::yield_now();
+    }
+}
+
+/// `tgkill(getpid(), tid, signal)`, tgkill(2)
+pub fn tgkill(tid: Pid, signal: c_int) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid.as_raw(), signal) })?;
+    Ok(())
+}
+
+fn only(signal: c_int) -> libc::sigset_t {
+    // SAFETY: the set is live, and filled before it is used.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        set
+    }
+}
+
+/// Blocks a signal in this thread, and in those that it starts.
+pub fn block(signal: c_int) {
+    // SAFETY: the set is live.
+    let done = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &only(signal), ptr::null_mut()) };
+    assert_eq!(done, 0);
+}
+
+/// `sigwait`, sigwait(3)
+pub fn wait_for(signal: c_int) -> c_int {
+    let mut got = 0;
+    // SAFETY: the set and the number are live.
+    let done = unsafe { libc::sigwait(&only(signal), &mut got) };
+    assert_eq!(done, 0);
+    got
 }
