@@ -1,0 +1,48 @@
+//! Converts an image (PNG, JPEG or BMP) from standard input to PNG on standard output, and can do nothing else.
+//!
+//! ```sh
+//! cargo run -q -p palisade-examples --bin image_converter < photo.jpg > photo.png
+//! ```
+//!
+//! Images come from anywhere, and decoders have bugs. This program is confined before it reads the first byte, without a
+//! single rule: standard input and output are open already, and what is open stays usable. Whoever takes the decoder
+//! over has these two, and no file, no TCP port and no other program.
+
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use image::ImageFormat;
+use palisade::{Policy, Report};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("image_converter: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    confine()?;
+    convert(io::stdin().lock(), io::stdout().lock())
+}
+
+/// Nothing at all is allowed to this process from here on.
+pub fn confine() -> palisade::Result<Report> {
+    Policy::new().enforce()
+}
+
+/// The output is written only once all of the input has been understood.
+pub fn convert(mut input: impl Read, mut output: impl Write) -> Result<(), Box<dyn Error>> {
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes)?;
+    let image = image::load_from_memory(&bytes)?;
+    let mut png = io::Cursor::new(Vec::new());
+    image.write_to(&mut png, ImageFormat::Png)?;
+    output.write_all(png.get_ref())?;
+    output.flush()?;
+    Ok(())
+}
