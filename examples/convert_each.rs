@@ -18,10 +18,10 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use palisade::{CommandExt, Policy, Program, Start, printable};
+use palisade::{CommandExt, Kernel, Policy, Program, Start, printable};
 
 /// As much as a converter may say of what went wrong, in bytes.
 const MESSAGE: u64 = 8192;
@@ -32,34 +32,45 @@ fn main() -> ExitCode {
         eprintln!("usage: convert_each FILE...");
         return ExitCode::FAILURE;
     }
-    let (converter, policy) = match converter().and_then(|path| Ok((confinement(&path)?, path))) {
-        Ok((policy, path)) => (path, policy),
+    match convert_each(&files) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("convert_each: {error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    let mut failed = false;
-    for file in &files {
+    }
+}
+
+/// Whether all of them were converted; each is told.
+fn convert_each(files: &[OsString]) -> Result<bool, Box<dyn Error>> {
+    let converter = env::current_exe()?.with_file_name("image_converter");
+    let policy = confinement(&converter)?;
+    let mut all = true;
+    for file in files {
         match convert(&converter, &policy, file) {
             Ok(output) => println!("{}: converted to {}", printable(file), printable(&output)),
             Err(error) => {
                 eprintln!("{}: failed: {error}", printable(file));
-                failed = true;
+                all = false;
             }
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-fn converter() -> Result<PathBuf, Box<dyn Error>> {
-    Ok(env::current_exe()?.with_file_name("image_converter"))
+    Ok(all)
 }
 
 /// What a converter may do: start. It gets no variable of ours, so none decides where its libraries are found.
 fn confinement(converter: &Path) -> Result<Policy, Box<dyn Error>> {
     let program = Program::find_for(converter, &Start::default())?;
-    Ok(Policy::new().rules(program.rules()))
+    let policy = Policy::new().rules(program.rules());
+    // A child reports nothing. So it is tried here, once for all: an error if this kernel cannot restrict files and TCP
+    // ports, and what else it cannot restrict is told.
+    let report = policy.plan(&Kernel::probe())?.for_child().check()?;
+    let lost: Vec<_> = report.lost().map(|lost| lost.to_string()).collect();
+    if !lost.is_empty() {
+        eprintln!("convert_each: not enforced: {}", lost.join("; "));
+    }
+    Ok(policy)
 }
 
 fn convert(converter: &Path, policy: &Policy, file: &OsStr) -> Result<OsString, Box<dyn Error>> {

@@ -6,7 +6,8 @@
 //!
 //! Images come from anywhere, and decoders have bugs. This program is confined before it reads the first byte, without a
 //! single rule: standard input and output are open already, and what is open stays usable. Whoever takes the decoder
-//! over has these two, and no file, no TCP port and no other program.
+//! over has these two, and no file, no TCP port and no other program. What the kernel cannot restrict (before Linux 7.2
+//! UDP, for one) is in the report that `enforce` returns.
 
 use std::error::Error;
 use std::io::{self, Read, Write};

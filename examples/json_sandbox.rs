@@ -21,9 +21,9 @@
 //! }
 //! ```
 //!
-//! Paths are written as `palisade::Rule` parses them: rights, a colon, a path. `require` says what the kernel must be able
-//! to restrict (by default `fs` and `tcp`); if it cannot, the command is not started. What else it cannot restrict is
-//! told on standard error.
+//! Paths are written as `palisade::Rule` parses them: rights, a colon, a path, which is looked up from the current folder.
+//! `require` says what the kernel must be able to restrict (by default `fs` and `tcp`); if it cannot, the command is not
+//! started. What else it cannot restrict is told on standard error.
 //!
 //! The program reads the file, confines *itself*, and then becomes the command (`exec`), instead of starting a confined
 //! child (`palisade::CommandExt::confine`). So no free process stays behind, signals and the terminal reach the

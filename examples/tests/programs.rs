@@ -134,14 +134,14 @@ fn json_sandbox(user: &User, sandbox: &str, command: &[&str]) -> Ran {
     user.run(env!("CARGO_BIN_EXE_json_sandbox"), [file.to_str().unwrap()].iter().chain(command))
 }
 
-/// What `json_sandbox` says of a policy that restricts all, on this kernel.
-fn lost() -> String {
+/// What a program says of a policy that restricts all, on this kernel.
+fn lost(program: &str) -> String {
     let plan = Policy::new().best_effort().plan(&Kernel::probe()).unwrap();
     let lost: Vec<_> = plan.lost().map(|lost| lost.to_string()).collect();
     if lost.is_empty() {
         return String::new();
     }
-    format!("json_sandbox: not enforced: {}\n", lost.join("; "))
+    format!("{program}: not enforced: {}\n", lost.join("; "))
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn json_sandbox_lets_a_command_do_what_the_file_names() {
         let create = json_sandbox(user, r#"{"paths": ["rw:kept"]}"#, &["sh", "-c", ": > kept/new"]);
         assert!(create.status != Some(0) && create.stderr.contains("Permission denied"), "{}", create.stderr);
         let create = json_sandbox(user, r#"{"paths": ["rwc:kept"]}"#, &["sh", "-c", ": > kept/new"]);
-        create.said(0, "", &lost());
+        create.said(0, "", &lost("json_sandbox"));
     });
 }
 
@@ -179,7 +179,7 @@ fn json_sandbox_becomes_the_command() {
     each_user(|user| {
         let ran = json_sandbox(user, "{}", &["sh", "-c", "echo $0; exit 7", "argument"]);
         if enforces() {
-            ran.said(7, "argument\n", &lost());
+            ran.said(7, "argument\n", &lost("json_sandbox"));
         } else {
             ran.cannot_be_confined(125);
         }
@@ -199,7 +199,7 @@ fn json_sandbox_takes_presets() {
         }
         // Without it the shell can start no other program.
         alone.failed(126, "cat: Permission denied");
-        ran.said(1, "", &format!("{}cat: secret: Permission denied\n", lost()));
+        ran.said(1, "", &format!("{}cat: secret: Permission denied\n", lost("json_sandbox")));
     });
 }
 
@@ -207,11 +207,11 @@ fn json_sandbox_takes_presets() {
 fn json_sandbox_requires_what_the_file_says() {
     each_user(|user| {
         // Nothing is required: it goes on with what there is, and says so.
-        json_sandbox(user, r#"{"require": []}"#, &["echo", "runs"]).said(0, "runs\n", &lost());
+        json_sandbox(user, r#"{"require": []}"#, &["echo", "runs"]).said(0, "runs\n", &lost("json_sandbox"));
         for (category, since) in [("fs", 3), ("tcp", 4), ("signal", 6), ("udp", 10)] {
             let ran = json_sandbox(user, &format!(r#"{{"require": ["{category}"]}}"#), &["echo", "runs"]);
             if abi() >= since {
-                ran.said(0, "runs\n", &lost());
+                ran.said(0, "runs\n", &lost("json_sandbox"));
             } else if abi() > 0 {
                 ran.failed(125, &format!("needs ABI {since} "))
                     .failed(125, "; \"require\" names what must be restricted\n");
@@ -283,6 +283,22 @@ fn json_sandbox_says_what_is_wrong_with_the_file() {
     });
 }
 
+#[test]
+fn json_sandbox_takes_the_file_of_its_documentation() {
+    each_user(|user| {
+        let lines = include_str!("../json_sandbox.rs").lines().map(|line| line.trim_start_matches("//!"));
+        let text = lines.skip_while(|line| *line != " ```json").skip(1).take_while(|line| *line != " ```");
+        let text: String = text.collect();
+        let text = text.replace("r:/usr/share", "r:/usr").replace("/srv/data", ".");
+        let ran = json_sandbox(user, &text, &["echo", "runs"]);
+        if abi() >= 6 {
+            assert_eq!((ran.status, ran.text().as_str()), (Some(0), "runs\n"), "{}", ran.stderr);
+        } else {
+            ran.failed(125, if abi() > 0 { "needs ABI 6" } else { "Landlock" });
+        }
+    });
+}
+
 /// What the sandbox of the twin grants: a folder to read and write in, and a port.
 struct Granted {
     port: TcpListener,
@@ -346,7 +362,7 @@ fn json_sandbox_confines_a_hostile_command() {
         command.arg(sandbox).arg(twin).arg("free").args(world.words()).args(&granted.words);
         let ran = Ran::of(user, command);
         if enforces() {
-            ran.said(0, &Granted::attacks(&world).confined(), &lost());
+            ran.said(0, &Granted::attacks(&world).confined(), &lost("json_sandbox"));
         } else {
             ran.cannot_be_confined(125);
         }
@@ -373,7 +389,7 @@ fn convert_each_converts_each() {
             return;
         }
         let told: String = names.iter().map(|name| format!("{name}: converted to {name}.png\n")).collect();
-        ran.said(0, &told, "");
+        ran.said(0, &told, &lost("convert_each"));
         for (name, format) in names.iter().zip(FORMATS) {
             let png = fs::read(user.home().join(format!("{name}.png"))).unwrap();
             is_png_of(&png, &picture(format));
@@ -397,12 +413,11 @@ fn convert_each_goes_on_when_one_fails() {
             ran.cannot_be_confined(1);
             return;
         }
-        let lines: Vec<_> = ran.stderr.lines().collect();
-        assert_eq!(lines[0], "mis\\u{1b}sing: failed: No such file or directory (os error 2)");
-        let why = "broken: failed: exit status: 1: image_converter: The image format could not be determined";
-        assert_eq!(lines[1], why);
-        assert_eq!(lines[2], "there.bmp: failed: there.bmp.png: File exists (os error 17)");
-        ran.said(1, "good.jpg: converted to good.jpg.png\n", &ran.stderr);
+        let stderr = lost("convert_each")
+            + "mis\\u{1b}sing: failed: No such file or directory (os error 2)\n"
+            + "broken: failed: exit status: 1: image_converter: The image format could not be determined\n"
+            + "there.bmp: failed: there.bmp.png: File exists (os error 17)\n";
+        ran.said(1, "good.jpg: converted to good.jpg.png\n", &stderr);
         is_png_of(&fs::read(user.home().join("good.jpg.png")).unwrap(), &picture(ImageFormat::Jpeg));
     });
 }
@@ -449,7 +464,7 @@ fn convert_each_is_not_harmed_by_a_hostile_converter() {
         let confined = attacks(&world).but("signal the parent", "OK", 6, "EPERM").confined();
         let told = "before.bmp: converted to before.bmp.png\nafter.jpg: converted to after.jpg.png\n";
         let failed = confined.trim_end().replace('\n', "\\n");
-        ran.said(1, told, &format!("exploit: failed: exit status: 1: {failed}\n"));
+        ran.said(1, told, &format!("{}exploit: failed: exit status: 1: {failed}\n", lost("convert_each")));
         let there = |name: &str| Path::new(&user.home()).join(name).exists();
         assert!(there("before.bmp.png") && there("after.jpg.png") && !there("exploit.png"));
     });
