@@ -15,6 +15,8 @@
 //! A [`Policy`] says what is allowed, and is plain data. [`Policy::plan`] turns it into what one [`Kernel`] is told
 //! and says what is lost there. [`Policy::enforce`] carries that out, and the [`Report`] says what holds.
 //!
+//! [When to enforce](guide#when-to-enforce), what stays open, and how to test a confined program is in the [`guide`].
+//!
 //! What Landlock does not restrict is in the project's SECURITY.md: read it before relying on anything.
 //!
 //! Off Linux everything compiles, and enforcing is an error ([`Error::is_unsupported`]) or, as a best effort, reports
@@ -44,6 +46,7 @@ mod rule;
 #[cfg(feature = "program")]
 mod start;
 mod sys;
+pub mod test;
 mod text;
 mod uapi;
 
@@ -65,6 +68,9 @@ pub use rule::{Paths, Ports, Rule, path, ro, rw, rwx, rx};
 pub use start::Start;
 pub use text::{Printable, printable};
 pub use uapi::Log;
+
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "program"))]

@@ -282,7 +282,8 @@ impl Policy {
     /// On ABI 8 (Linux 7.0) and newer the kernel does that in one step. Before that each thread confines itself: all are
     /// stopped by a signal, of those for real time one that has no handler, and when all stand, they confine themselves.
     /// Threads that wait in a system call that signals interrupt (poll, epoll_wait, sleep) see EINTR. Each thread has a
-    /// domain of its own then, and a note in the report says what that means. Best is to enforce before starting threads.
+    /// domain of its own then, and a note in the report says what that means. Best is to enforce before starting threads:
+    /// see [the guide](crate::guide#when-to-enforce).
     ///
     /// Processes that were started before are others, and stay as they are.
     ///

@@ -339,3 +339,48 @@ pub fn wait_for(signal: c_int) -> c_int {
     assert_eq!(done, 0);
     got
 }
+
+/// The system's allocator, but that it ends the process where [`no_allocation`] has been said.
+struct Watched;
+
+static FORBIDDEN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// What a process ends with that allocates when it must not.
+pub const ALLOCATED: i32 = 99;
+
+// SAFETY: each call is the system's allocator's, which has what it asks for from our caller.
+unsafe impl std::alloc::GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
+        if FORBIDDEN.load(std::sync::atomic::Ordering::Relaxed) {
+            exit(ALLOCATED);
+        }
+        // SAFETY: as above.
+        unsafe { std::alloc::System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: std::alloc::Layout) {
+        // SAFETY: as above.
+        unsafe { std::alloc::System.dealloc(at, layout) }
+    }
+}
+
+/// From here on, between fork and exec, the child must not allocate; or may again.
+pub fn no_allocation(command: &mut std::process::Command, forbidden: bool) {
+    use std::os::unix::process::CommandExt;
+    let set = move || {
+        FORBIDDEN.store(forbidden, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    };
+    // SAFETY: the closure touches one atomic.
+    unsafe { command.pre_exec(set) };
+}
+
+/// Has the child allocate.
+pub fn allocating(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: this process has one thread, so that the allocator's lock is free in the child.
+    unsafe { command.pre_exec(|| Err(std::io::Error::other("allocated"))) };
+}

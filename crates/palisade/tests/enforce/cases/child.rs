@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::channel;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::prctl::get_no_new_privs;
-use palisade::{CommandExt, Confined, Policy, Rights, path};
+use palisade::{CommandExt, Confined, Covers, Kernel, Policy, Rights, path};
 
 use super::exec::{Program, program};
 use crate::harness::*;
+use crate::sys::{self, Answer};
 
 cases![
     child_is_confined_and_the_parent_free,
@@ -21,6 +25,12 @@ cases![
     child_policy_that_fails_spawns_nothing,
     child_gets_no_rule_for_what_is_the_parents_own,
     child_beyond_the_16th_layer_is_not_spawned,
+    child_that_cannot_confine_itself_says_why,
+    child_allocates_nothing_before_it_executes,
+    child_keeps_what_the_command_says,
+    child_with_another_user_is_confined,
+    child_inherits_descriptors,
+    child_of_a_fork_of_ones_own_is_confined,
     child_leaves_no_descriptor_open,
 ];
 
@@ -140,9 +150,133 @@ fn child_beyond_the_16th_layer_is_not_spawned() {
         let result = confine_to(&mut setup.reading("granted"), all()).status();
         match abi() {
             0 => works(code(result)),
-            _ => assert!(result.unwrap_err().to_string().starts_with("16 Landlock layers are stacked")),
+            _ => {
+                let error = result.unwrap_err();
+                assert!(error.to_string().starts_with("16 Landlock layers are stacked"), "{error}");
+                assert!(palisade_error(&error).is_too_many_layers());
+            }
         }
         works(code(setup.reading("granted").status()));
+    });
+}
+
+/// The library's error in that of starting a program.
+#[track_caller]
+fn palisade_error(error: &io::Error) -> &palisade::Error {
+    error.get_ref().and_then(|inner| inner.downcast_ref()).expect("an error of palisade's")
+}
+
+fn child_that_cannot_confine_itself_says_why() {
+    let setup = Setup::new();
+    for (call, why) in [(446, "landlock_restrict_self"), (libc::SYS_prctl, "no_new_privs cannot be set")] {
+        in_fork(|| {
+            sys::filter(call, Answer::Errno(Errno::EPERM));
+            // From ABI 11 on one call does both.
+            if abi() == 0 || (abi() >= 11 && call != 446) {
+                return works(code(confine_to(&mut setup.reading("granted"), setup.policy()).status()));
+            }
+            let is_said = |error: &palisade::Error| {
+                assert!(error.message().to_string().contains(why), "{error}");
+                assert_eq!(error.errno(), Some(libc::EPERM));
+            };
+            let mut command = setup.reading("granted");
+            for error in [
+                confine_to(&mut command, setup.policy()).status().unwrap_err(),
+                confine_to(&mut setup.reading("granted"), setup.policy()).spawn().unwrap_err(),
+                confine_to(&mut setup.reading("granted"), setup.policy()).output().unwrap_err(),
+            ] {
+                is_said(palisade_error(&error));
+            }
+            // Started by the command itself, later: a number, which can be asked about.
+            let error = command.status().unwrap_err();
+            is_said(&palisade::Error::in_child(&error).unwrap());
+            assert!(palisade::Error::in_child(&Errno::E2BIG.into()).is_none());
+        });
+    }
+}
+
+fn child_allocates_nothing_before_it_executes() {
+    let setup = Setup::new();
+    let mut command = setup.reading("other");
+    sys::no_allocation(&mut command, true);
+    confine_to(&mut command, setup.policy());
+    sys::no_allocation(&mut command, false);
+    refused(Errno::EACCES, code(command.status()));
+    // What it would look like.
+    sys::no_allocation(&mut command, true);
+    sys::allocating(&mut command);
+    assert_eq!(command.status().unwrap().code(), Some(sys::ALLOCATED));
+}
+
+/// Folder, environment and output are as for any command; a relative rule is the caller's.
+fn child_keeps_what_the_command_says() {
+    let setup = Setup::new();
+    std::env::set_current_dir(&setup.dir).unwrap();
+    mkdir("below");
+    let mut command = Command::new(&setup.program.path);
+    command.args(["+read=../granted"]).current_dir("below");
+    let policy = setup.program.grant(Policy::new().ro("granted"));
+    works(code(confine_to(&mut command, policy.clone()).status()));
+    let mut listing = Command::new(&setup.program.path);
+    listing.arg("+say").env_clear().env("SAID", "a word").current_dir("below");
+    let output = confine_to(&mut listing, policy).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("a word {}/below", setup.dir.display()));
+    assert!(output.status.success() && output.stderr.is_empty());
+}
+
+fn child_with_another_user_is_confined() {
+    let setup = Setup::new();
+    if !is_root() {
+        return;
+    }
+    let program = setup.program.path.parent().unwrap();
+    for folder in [program.parent().unwrap(), program, &setup.dir] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(&setup.program.path);
+    command.arg("+user").uid(65534).gid(65533);
+    assert_eq!(confine_to(&mut command, setup.policy()).status().unwrap().code(), Some(0));
+    refused(Errno::EACCES, code(confine_to(setup.reading("other").uid(65534), setup.policy()).status()));
+    works(code(confine_to(setup.reading("granted").uid(65534), setup.policy()).status()));
+}
+
+/// What [`CommandExt::confine`] says of what a child still has.
+fn child_inherits_descriptors() {
+    let setup = Setup::new();
+    let open = fs::File::open(setup.dir.join("other")).unwrap();
+    let mut command = Command::new(&setup.program.path);
+    // Its standard input is a file that it may not open.
+    command.arg("+read=/proc/self/fd/0").stdin(open);
+    refused(Errno::EACCES, code(confine_to(&mut command, setup.policy()).status()));
+    let mut command = Command::new(&setup.program.path);
+    let open = fs::File::open(setup.dir.join("other")).unwrap();
+    command.arg("+stdin").stdin(open);
+    works(code(confine_to(&mut command, setup.policy()).status()));
+}
+
+/// [`palisade::Plan::ruleset`], for those who start processes by themselves.
+fn child_of_a_fork_of_ones_own_is_confined() {
+    let setup = Setup::new();
+    let policy = setup.policy().require(Rights::empty());
+    let ruleset = policy.plan(&Kernel::probe()).unwrap().for_child().ruleset().unwrap();
+    assert_eq!(ruleset.report().covers(), Covers::NotYet);
+    assert_eq!(ruleset.fd().is_some(), abi() > 0);
+    for _ in 0..2 {
+        in_fork(|| {
+            works(fs::read(setup.dir.join("other")));
+            ruleset.restrict_self().unwrap();
+            refused(Errno::EACCES, fs::read(setup.dir.join("other")));
+            works(fs::read(setup.dir.join("granted")));
+        });
+    }
+    works(fs::read(setup.dir.join("other")));
+    in_fork(|| {
+        (0..16).for_each(|_| ruleset.restrict_self().unwrap());
+        let full = ruleset.restrict_self();
+        assert_eq!(full.is_err(), abi() > 0);
+        if let Err(error) = full {
+            assert!(palisade::Error::in_child(&error).unwrap().is_too_many_layers());
+        }
     });
 }
 

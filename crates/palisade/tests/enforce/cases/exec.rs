@@ -30,7 +30,9 @@ cases![
 ];
 
 /// What a copy of this program does if its first argument is one of these: `+exit=N` ends with that status,
-/// `+read=PATH` with the error number of reading that file, `+descriptors` with the number of those that are open.
+/// `+read=PATH` with the error number of reading that file, `+stdin` with that of reading its standard input,
+/// `+descriptors` with the number of those that are open, `+user` with 0 if it is user 65534 in group 65533, and `+say`
+/// prints SAID and the current folder.
 pub fn helper() -> Option<ExitCode> {
     let argument = std::env::args().nth(1)?;
     if let Some(code) = argument.strip_prefix("+exit=") {
@@ -38,6 +40,22 @@ pub fn helper() -> Option<ExitCode> {
     }
     if argument == "+descriptors" {
         return Some(ExitCode::from(fs::read_dir("/proc/self/fd").unwrap().count() as u8));
+    }
+    match &*argument {
+        "+user" => {
+            let is = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+            return Some(ExitCode::from(u8::from(is != (65534, 65533))));
+        }
+        "+stdin" => {
+            let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            return Some(ExitCode::from(outcome(read).err().map_or(0, |errno| errno as u8)));
+        }
+        "+say" => {
+            let (said, dir) = (std::env::var("SAID").unwrap(), std::env::current_dir().unwrap());
+            print!("{said} {}", dir.display());
+            return Some(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let path = argument.strip_prefix("+read=")?;
     let errno = outcome(fs::read(path)).err().map_or(0, |errno| errno as i32);

@@ -422,7 +422,7 @@ fn threads_have_domains_of_their_own_before_abi_8() {
         let name = server.name.clone();
         works(one.ask(move || outcome(connect_abstract(&name))));
         // A child of one thread, and another that signals it.
-        let child = one.ask(|| sys::fork_beside_threads(|| nix::unistd::pause()));
+        let child = one.ask(|| sys::fork_beside_threads(nix::unistd::pause));
         assert_eq!(two.ask(move || outcome(nix::sys::signal::kill(child, None))), apart);
         works(one.ask(move || outcome(nix::sys::signal::kill(child, Signal::SIGKILL))));
         waitpid(child, None).unwrap();

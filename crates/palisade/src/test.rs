@@ -1,0 +1,49 @@
+//! To test a program that confines itself: each case in a process of its own.
+//!
+//! What is enforced cannot be undone, and covers every thread: a test that enforces in the test runner confines all the
+//! tests after it. [`in_child`] runs it in another process, with the test's own assertions.
+
+use std::env;
+use std::process::Command;
+
+/// Names the test whose case this process is to run.
+const CASE: &str = "PALISADE_TEST_CASE";
+/// What the child prints when the case is through: that the name was right, and something was run.
+const DONE: &str = "palisade: the case is through";
+
+/// Runs a test's body in a child: this test program once more, with that one test. It fails if the body panics, if it
+/// ends the process, and if there is no test of that name. What comes after it in the test runs in the runner alone.
+///
+/// `name` is the test's name as `cargo test` prints it, with the modules that it is in.
+///
+/// ```no_run
+/// # #[allow(clippy::test_attr_in_doctest)]
+/// #[test]
+/// fn settings_are_all_that_is_read() {
+///     palisade::test::in_child("settings_are_all_that_is_read", || {
+///         palisade::Policy::new().ro("/etc/os-release").enforce().unwrap();
+///         assert!(std::fs::read("/etc/os-release").is_ok());
+///         assert!(std::fs::read("/etc/passwd").is_err());
+///     });
+/// }
+/// ```
+///
+/// # Panics
+///
+/// The body panicked; what it printed is in the message.
+#[track_caller]
+pub fn in_child(name: &str, body: impl FnOnce()) {
+    if env::var_os(CASE).is_some_and(|case| case == name) {
+        body();
+        println!("{DONE}");
+        // What follows in the test is the runner's.
+        std::process::exit(0);
+    }
+    let program = env::current_exe().expect("the path of this test program");
+    let arguments = [name, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"];
+    let child = Command::new(program).args(arguments).env(CASE, name).output();
+    let output = child.expect("the test program can be started once more");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}, in a child: {}\n{said}{errors}", output.status);
+    assert!(said.contains(DONE), "there is no test named {name:?} in this program\n{said}{errors}");
+}
