@@ -305,7 +305,8 @@ impl Policy {
     /// Confines the calling thread alone, and the threads and processes it starts from here on.
     ///
     /// Other threads of the process stay free, and share its memory: code that breaks out of this thread into
-    /// another is not confined. It keeps honest code from mistakes, not a hostile one in.
+    /// another is not confined. It keeps honest code from mistakes, not a hostile one in. From ABI 8 (Linux 7.0) on
+    /// [`Policy::enforce`] on another thread replaces what this one is confined to by what that one is.
     ///
     /// # Errors
     ///

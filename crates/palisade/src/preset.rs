@@ -32,9 +32,11 @@ pub enum Preset {
     Tmp,
     /// What the machine is and does: processors, memory, disks.
     VmInfo,
-    /// Looking up names: the resolver's files, its daemons' sockets, and port 53 by TCP and UDP.
+    /// Looking up names: the resolver's files, its daemons' sockets, and port 53 by TCP and UDP. Not the modules that
+    /// the C library loads when a name is first looked up: look one up before, or add [`Preset::Shared`].
     Dns,
-    /// The certificates of authorities, wherever the links of their stores lead.
+    /// The certificates of authorities, wherever the links of their stores lead. Not what SSL_CERT_FILE and
+    /// SSL_CERT_DIR name.
     Certs,
     /// The installed system, to read and execute, without the secrets of /etc.
     System,

@@ -216,6 +216,9 @@ pub fn fd(fd: impl Into<OwnedFd>) -> Rule {
     Rule::of(vec![Target::Fd(Arc::new(Descriptor { fd: fd.into(), name: None }))], Rights::empty())
 }
 
+/// `RIGHTS:PATH`, as `rw:/srv` or `f:r:/etc/hosts`; `f:` and `d:` insist on a file or a directory. The rights are letters,
+/// of which `c` creates and removes, or the kernel's names: `rw:/srv` is read and write, and `rwc:/srv` what
+/// [`rw`] allows.
 impl FromStr for Rule {
     type Err = Error;
 

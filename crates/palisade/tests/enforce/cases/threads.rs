@@ -37,6 +37,7 @@ cases![
     a_signal_that_the_program_waits_for_is_left_alone,
     processes_forked_meanwhile_can_confine_themselves,
     threads_have_domains_of_their_own_before_abi_8,
+    hole_children_that_were_started_before_stay_free,
     hole_enforce_replaces_what_a_thread_confined_itself_to,
     hole_enforce_thread_is_no_boundary_within_a_process,
     hole_io_uring_that_was_set_up_before,
@@ -432,6 +433,14 @@ fn threads_have_domains_of_their_own_before_abi_8() {
             works(two.ask(move || sys::tgkill(tid, 0)));
         }
     });
+}
+
+fn hole_children_that_were_started_before_stay_free() {
+    let file = file();
+    let started = outside(|| works(fs::read(&file)));
+    confine(&Policy::new());
+    refused(Errno::EACCES, fs::read(&file));
+    started.ask();
 }
 
 /// The kernel gives every thread the domain of the one that enforces.
