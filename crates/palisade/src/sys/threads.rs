@@ -141,6 +141,20 @@ fn wait_on(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, expected, time) };
 }
 
+/// How often a thread gives way before it sleeps, where what it waits for is near.
+const YIELDS: u32 = 8;
+
+/// As [`wait_on`], but the first [`YIELDS`] times by sched_yield(2), which lets those run that are waited for: to sleep
+/// and be woken costs both sides more. Not without end: it gives no way to a thread of lower priority.
+fn wait_near(word: &AtomicU32, expected: u32, limit: Option<Duration>, yields: &mut u32) {
+    if *yields == YIELDS {
+        return wait_on(word, expected, limit);
+    }
+    *yields += 1;
+    // SAFETY: no memory is passed.
+    unsafe { libc::sched_yield() };
+}
+
 /// `long futex(uint32_t *word, FUTEX_WAKE_PRIVATE, int how_many)`, futex(2)
 fn wake(word: &AtomicU32) {
     let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
@@ -232,8 +246,9 @@ fn stand() {
     count_in_and_tell(&THROUGH, round);
     // Until all are through: they would take processors from those that are not, and who could not confine itself may
     // go on only if the caller does.
+    let mut yields = 0;
     while GATE.load(SeqCst) == round | GO {
-        wait_on(&GATE, round | GO, None);
+        wait_near(&GATE, round | GO, None, &mut yields);
     }
 }
 
@@ -322,15 +337,15 @@ pub(crate) fn restrict_all(
 /// A descriptor of /proc/self/task, or -1: what was just confined may not open it once more, for the next policy.
 static KEPT: AtomicI32 = AtomicI32::new(-1);
 
-fn tasks() -> io::Result<OwnedFd> {
-    match kept_tasks(KEPT.load(SeqCst)) {
-        Some(tasks) => Ok(tasks),
-        None => open_tasks(),
-    }
+/// What is kept, if it is still what it was.
+fn kept() -> Option<OwnedFd> {
+    let number = KEPT.load(SeqCst);
+    // Nothing is, as long as nobody was confined: /proc need not be asked, which costs as much as a rule.
+    if number < 0 { None } else { kept_tasks(number) }
 }
 
 fn keep(tasks: OwnedFd) {
-    if kept_tasks(KEPT.load(SeqCst)).is_none() {
+    if kept().is_none() {
         KEPT.store(tasks.into_raw_fd(), SeqCst);
     }
 }
@@ -390,8 +405,9 @@ struct Round {
     number: u32,
     table: &'static Table,
     tasks: OwnedFd,
-    /// For getdents64, whose records are aligned to 8 bytes.
-    listing: Vec<u64>,
+    /// For getdents64, whose records are aligned to 8 bytes. Small, so that the first threads stop while the kernel
+    /// still lists the others, which takes it about as long; and to touch new pages costs more than to ask again.
+    listing: [u64; 128],
     sent: u32,
 }
 
@@ -408,7 +424,7 @@ struct Seen {
 
 impl Round {
     fn new(slots: usize) -> io::Result<Round> {
-        let tasks = tasks()?;
+        let tasks = kept().map_or_else(open_tasks, Ok)?;
         let threads = links(tasks.as_fd()).map_err(io::Error::from_raw_os_error)?;
         let slots = slots.max(4 * threads as usize + 64);
         // SAFETY: tables are leaked, so that whichever this is, it lives.
@@ -420,7 +436,7 @@ impl Round {
             }
         };
         let number = (GATE.load(SeqCst) & ROUND).wrapping_add(ONE_ROUND);
-        Ok(Round { number, table, tasks, listing: vec![0; 4096], sent: 0 })
+        Ok(Round { number, table, tasks, listing: [0; 128], sent: 0 })
     }
 
     /// How many threads the kernel counts.
@@ -575,14 +591,14 @@ impl Round {
 /// Waits until a word counts so many, for a while; how many it counts then.
 fn wait_for(word: &AtomicU32, count: u32, limit: Duration) -> u32 {
     TARGET.store(count, SeqCst);
-    let start = Instant::now();
+    let (start, mut yields) = (Instant::now(), 0);
     loop {
         let now = word.load(SeqCst);
         let left = limit.saturating_sub(start.elapsed());
         if now & COUNT >= count || left.is_zero() {
             return now & COUNT;
         }
-        wait_on(word, now, Some(left));
+        wait_near(word, now, Some(left), &mut yields);
     }
 }
 
@@ -693,6 +709,9 @@ impl Handler {
             let cost = u32::from(blocked) + 2 * u32::from(old.sa_sigaction != libc::SIG_DFL);
             if asked == 0 && best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, Handler { signal, old }));
+            }
+            if matches!(best, Some((0, _))) {
+                break;
             }
         }
         let (_, handler) = best.ok_or(libc::EINVAL)?;
