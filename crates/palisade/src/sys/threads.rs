@@ -47,18 +47,12 @@ pub(crate) enum Call {
     RestrictSelf,
 }
 
-/// How long a round waits for the next thread to stop. A thread may be held up by one that stands and holds a lock, so
-/// that everybody is let go after a while, and it is tried again.
-const PATIENCE: [Duration; 6] = [
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(3200),
-];
-/// A thread that blocks the signal for as long as this does so for good.
-const BLOCKED: Duration = Duration::from_millis(800);
+/// How long each round waits, in milliseconds, for the next thread to stop. A thread may be held up by one that stands
+/// and holds a lock, so that everybody is let go after a while, and it is tried again: soon, for where threads start and
+/// end all the time that is likely, and then with more patience.
+const PATIENCE: [u64; 12] = [10, 20, 20, 50, 50, 100, 100, 200, 400, 800, 1600, 3200];
+/// A thread that blocks the signal after a round as long as this, and did after the one before, does so for good.
+const BLOCKED: u64 = 800;
 /// How long a thread that stands may take to confine itself.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -303,10 +297,10 @@ pub(crate) fn restrict_all(
     RULESET.store(ruleset.as_raw_fd(), SeqCst);
     FLAGS.store(flags, SeqCst);
     NO_NEW_PRIVS.store(no_new_privs, SeqCst);
-    let mut slots = 0;
+    let (mut slots, mut blocked_before) = (0, 0);
     for patience in PATIENCE {
         let mut round = Round::new(slots).map_err(Failure::List)?;
-        let failure = match round.run(patience, end) {
+        let failure = match round.run(Duration::from_millis(patience), end) {
             Ok(threads) => {
                 keep(round.tasks);
                 return Ok(threads);
@@ -321,9 +315,11 @@ pub(crate) fn restrict_all(
         match failure {
             Failure::Silent { tid, signal, .. } => {
                 let blocked = blocks(tid, signal);
-                if last || (blocked && patience >= BLOCKED) {
+                if last || (blocked && tid == blocked_before && patience >= BLOCKED) {
                     return Err(Failure::Silent { tid, signal, blocked });
                 }
+                // The C library blocks all signals while it starts a thread, or ends one.
+                blocked_before = if blocked { tid } else { 0 };
             }
             // The limit of queued signals may be others' doing.
             Failure::Send(libc::EAGAIN) if !last => {}

@@ -555,11 +555,15 @@ fn no_open_succeeds_after_enforce_returned() {
 }
 
 fn no_open_succeeds_after_enforce_returned_in_a_storm_of_threads() {
-    /// Opens the file, starts the next, and ends.
-    fn one_of_a_chain(seen: Arc<Seen>, file: PathBuf) {
+    /// Opens the file, starts the next, and ends. Who started is known to who joins them all: glibc 2.36 sometimes
+    /// crashes when it detaches a thread that has just ended.
+    fn one_of_a_chain(seen: Arc<Seen>, file: PathBuf, started: Sender<thread::JoinHandle<()>>) {
         seen.open(&file);
+        thread::yield_now();
         if !seen.stop.load(SeqCst) {
-            thread::spawn(|| one_of_a_chain(seen, file));
+            let to = started.clone();
+            let next = thread::spawn(|| one_of_a_chain(seen, file, started));
+            to.send(next).expect("somebody joins");
         }
     }
     let file = file();
@@ -567,10 +571,13 @@ fn no_open_succeeds_after_enforce_returned_in_a_storm_of_threads() {
         for _ in 0..processes() {
             in_fork(|| {
                 let seen = Arc::new(Seen::default());
+                let (started, threads) = channel();
                 for _ in 0..chains {
-                    let (seen, file) = (seen.clone(), file.clone());
-                    thread::spawn(|| one_of_a_chain(seen, file));
+                    let (seen, file, to) = (seen.clone(), file.clone(), started.clone());
+                    started.send(thread::spawn(|| one_of_a_chain(seen, file, to))).unwrap();
                 }
+                drop(started);
+                let joining = thread::spawn(move || threads.iter().for_each(|thread| thread.join().unwrap()));
                 while seen.opened_before.load(SeqCst) < 10 * chains {
                     thread::yield_now();
                 }
@@ -582,6 +589,7 @@ fn no_open_succeeds_after_enforce_returned_in_a_storm_of_threads() {
                     thread::yield_now();
                 }
                 seen.stop.store(true, SeqCst);
+                joining.join().unwrap();
                 seen.check(chains);
             });
         }
