@@ -278,10 +278,23 @@ pub fn counted() -> usize {
 
 /// Installs a handler for a signal, which counts.
 pub fn count_signals(signal: c_int) {
-    // SAFETY: the structure is valid when zeroed, and the handler touches one atomic.
+    handle(signal, count);
+}
+
+extern "C" fn end(_: c_int) {
+    exit(1);
+}
+
+/// Installs a handler for a signal, which ends the process.
+pub fn end_on(signal: Signal) {
+    handle(signal as c_int, end);
+}
+
+fn handle(signal: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: the structure is valid when zeroed; the handlers touch one atomic, or make one system call.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = count as *const () as usize;
+        action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
         check(libc::sigaction(signal, &action, ptr::null_mut()).into()).expect("sigaction");
     }

@@ -325,7 +325,7 @@ fn a_thread_that_fails_late_ends_the_process_if_that_is_asked_for() {
     let pid = sys::fork(|| {
         nix::unistd::dup2_stderr(&said).unwrap();
         // A handler of the program's own must not run any more.
-        sys::count_signals(Signal::SIGABRT as i32);
+        sys::end_on(Signal::SIGABRT);
         let other = Worker::named("other");
         // It answers as the kernel does when it is asked, and refuses all the same.
         other.ask(|| sys::filter(446, Answer::Errno(Errno::EINVAL)));
