@@ -178,7 +178,7 @@ impl Error {
     pub fn in_child(error: &io::Error) -> Option<Error> {
         let number = error.raw_os_error()?;
         let call = [Call::NoNewPrivs, Call::RestrictSelf];
-        let call = call.into_iter().find(|call| (1..1000).contains(&(number - offset(*call))))?;
+        let call = call.into_iter().find(|call| (1..1000).contains(&number.saturating_sub(offset(*call))))?;
         Some(refused(call, number - offset(call)))
     }
 }
@@ -207,9 +207,13 @@ fn not_all(abi: u32, failure: Failure) -> Error {
         Error::new(ErrorKind::Threads, format!("nothing was confined: {message}"), hint)
     };
     match failure {
+        Failure::Start(errno) => {
+            let hint = "raise the limit of open files (ulimit -n)";
+            threads(format!("two descriptors more are needed, for {why}"), hint).with_errno(errno)
+        }
         Failure::List(error) => {
-            let hint = "enforce before starting threads; or mount /proc, and allow ro(\"/proc/self/task\") in the policy \
-                        that is there already";
+            let hint = "enforce before starting threads; or mount /proc, and allow ro(\"/proc\") in the policy that is \
+                        there already";
             threads(format!("the threads of this process cannot be listed, and {why}: {error}"), hint)
         }
         Failure::Send(errno) => {
@@ -219,13 +223,34 @@ fn not_all(abi: u32, failure: Failure) -> Error {
             };
             threads(format!("a thread cannot be signalled, and {why}"), hint).with_errno(errno)
         }
-        Failure::Silent { tid, signal, blocked: true } => threads(
+        Failure::Silent { tid, signal, blocked: Some(true) } => threads(
             format!("{} blocks signal {signal}, by which it is to be stopped, and {why}", named(tid)),
             enforce_before,
+        ),
+        Failure::Silent { tid, blocked: None, .. } => threads(
+            format!(
+                "thread {tid} did not stop in time when it was signalled, and {why}; an earlier policy hides what it is"
+            ),
+            "it may be a worker of the kernel's for io_uring: allow ro(\"/proc\") in the earlier policy, or enforce once",
+        ),
+        Failure::Apart { tid } => threads(
+            format!(
+                "{} has descriptors of its own (unshare with CLONE_FILES), the ruleset's not among them, and {why}",
+                named(tid)
+            ),
+            "enforce before it has",
         ),
         Failure::Silent { tid, .. } => threads(
             format!("{} did not stop in time when it was signalled, and {why}", named(tid)),
             "it may wait in the kernel, or be held by a debugger: try again later, or enforce before starting threads",
+        ),
+        Failure::Refused { tid, call, errno: 0 } => threads(
+            format!(
+                "a seccomp filter of {} answers {} in the kernel's place, and {why}",
+                named(tid),
+                name(call)
+            ),
+            "allow it in that filter, or enforce before the filter is installed",
         ),
         Failure::Refused { tid, call, errno } => threads(
             format!("a seccomp filter of {} refuses {}, and {why}", named(tid), name(call)),
@@ -290,6 +315,11 @@ fn refused(call: Call, errno: Errno) -> Error {
             ErrorKind::System,
             "the kernel, or a seccomp filter, refuses landlock_restrict_self".to_owned(),
             "allow system call 446 in the seccomp profile of the container or service",
+        ),
+        (_, libc::EBADF | libc::EBADFD) => (
+            ErrorKind::System,
+            "landlock_restrict_self does not find the ruleset".to_owned(),
+            "something has closed its descriptor, or put another in its place: a closure of pre_exec, before this one?",
         ),
         (_, libc::EINVAL) => (
             ErrorKind::System,

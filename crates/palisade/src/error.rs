@@ -124,7 +124,8 @@ impl Error {
     }
 
     /// Another thread of this process could not be confined along, and so nothing was. Below ABI 8 (Linux 7.0) each
-    /// thread has to confine itself; one that blocks all signals, or whose seccomp filter refuses, does not.
+    /// thread has to confine itself; one that blocks the signals for real time, whose seccomp filter refuses, or that has
+    /// unshared its descriptors does not.
     pub fn is_several_threads(&self) -> bool {
         self.0.kind == Kind::Threads
     }

@@ -233,8 +233,8 @@ impl Policy {
     /// cannot confine the others, before any of those goes on. Without it that is an error ([`Error::is_partial`](crate::Error::is_partial)), and
     /// it is the caller who has to end the process.
     ///
-    /// It can happen below ABI 8 (Linux 7.0) alone, and hardly there: whether each thread can be reached is found out
-    /// before any is confined.
+    /// It can happen below ABI 8 (Linux 7.0) alone, and hardly there: whether each thread can be reached, and could confine
+    /// itself, is found out before any is confined. What is left is a thread that has 16 layers of its own.
     ///
     /// ```
     /// let policy = palisade::Policy::new().ro("/srv/data").abort_if_partial();

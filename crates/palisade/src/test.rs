@@ -4,15 +4,14 @@
 //! tests after it. [`in_child`] runs it in another process, with the test's own assertions.
 
 use std::env;
+use std::panic::Location;
 use std::process::Command;
 
 /// Names the test whose case this process is to run.
 const CASE: &str = "PALISADE_TEST_CASE";
-/// What the child prints when the case is through: that the name was right, and something was run.
-const DONE: &str = "palisade: the case is through";
 
 /// Runs a test's body in a child: this test program once more, with that one test. It fails if the body panics, if it
-/// ends the process, and if there is no test of that name. What comes after it in the test runs in the runner alone.
+/// ends the process, and if the name is that of another test, or of none. What comes after it in the test runs in the runner alone.
 ///
 /// `name` is the test's name as `cargo test` prints it, with the modules that it is in.
 ///
@@ -33,9 +32,11 @@ const DONE: &str = "palisade: the case is through";
 /// The body panicked; what it printed is in the message.
 #[track_caller]
 pub fn in_child(name: &str, body: impl FnOnce()) {
+    // That the child has run this very body, to its end.
+    let through = format!("palisade: {} is through", Location::caller());
     if env::var_os(CASE).is_some_and(|case| case == name) {
         body();
-        println!("{DONE}");
+        println!("{through}");
         // What follows in the test is the runner's.
         std::process::exit(0);
     }
@@ -45,5 +46,8 @@ pub fn in_child(name: &str, body: impl FnOnce()) {
     let output = child.expect("the test program can be started once more");
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name}, in a child: {}\n{said}{errors}", output.status);
-    assert!(said.contains(DONE), "there is no test named {name:?} in this program\n{said}{errors}");
+    assert!(
+        said.contains(&through),
+        "this body was not run to its end: is {name:?} the test that it is in?\n{said}{errors}"
+    );
 }

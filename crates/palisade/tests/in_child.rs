@@ -57,11 +57,20 @@ fn a_case_that_ends_the_process_fails() {
         return in_child(name, || std::process::exit(0));
     }
     let text = message(catch_unwind(|| in_child(name, || ())));
-    assert!(text.starts_with("there is no test named"), "{text}");
+    assert!(text.starts_with("this body was not run to its end"), "{text}");
 }
 
 #[test]
 fn a_name_that_is_none_fails() {
     let text = message(catch_unwind(|| in_child("a_name_that_is_non", || ())));
-    assert!(text.starts_with("there is no test named \"a_name_that_is_non\""), "{text}");
+    assert!(
+        text.starts_with("this body was not run to its end: is \"a_name_that_is_non\" the test"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_name_that_is_anothers_fails() {
+    let text = message(catch_unwind(|| in_child("below::in_a_module", || ())));
+    assert!(text.starts_with("this body was not run to its end"), "{text}");
 }

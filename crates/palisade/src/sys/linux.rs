@@ -61,7 +61,9 @@ pub(crate) fn create_ruleset(attr: &RulesetAttr, size: usize) -> Result<OwnedFd,
     // SAFETY: the pointer is to a live structure of at least `size` bytes, which the kernel only reads.
     let fd = check(unsafe { libc::syscall(SYS_CREATE_RULESET, ptr::from_ref(attr), size, 0_u32) })?;
     // SAFETY: the kernel has just made this descriptor; nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    // Not one of the first three, should they be closed: a child puts its own there.
+    if fd.as_raw_fd() < 3 { fd.try_clone().map_err(|e| e.raw_os_error().unwrap_or(0)) } else { Ok(fd) }
 }
 
 /// `int landlock_add_rule(int ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, const void *rule_attr, uint32_t flags)`,
@@ -214,11 +216,24 @@ pub(crate) fn open_tasks() -> io::Result<OwnedFd> {
     Err(io::Error::other("what is mounted at /proc is no procfs, or that of another PID namespace"))
 }
 
-/// What [`open_tasks`] gave, if the number still stands for it.
-pub(super) fn kept_tasks(number: i32) -> Option<OwnedFd> {
+/// Of which process a descriptor's directory has the threads.
+fn tasks_of(number: i32) -> Option<u32> {
     // Not /proc/self, whose main thread may have ended.
     let name = std::fs::read_link(format!("/proc/thread-self/fd/{number}")).ok()?;
-    if name != Path::new(&format!("/proc/{}/task", std::process::id())) {
+    name.to_str()?.strip_prefix("/proc/")?.strip_suffix("/task")?.parse().ok()
+}
+
+/// Closes what the process kept that this one was forked from.
+pub(super) fn close_kept_by_parent(number: i32) {
+    if number >= 0 && tasks_of(number).is_some_and(|pid| pid != std::process::id()) {
+        // SAFETY: it is open, and was made to be kept; nothing else owns it.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+}
+
+/// What [`open_tasks`] gave, if the number still stands for it.
+pub(super) fn kept_tasks(number: i32) -> Option<OwnedFd> {
+    if tasks_of(number)? != std::process::id() {
         return None;
     }
     // SAFETY: no memory is passed.
@@ -228,13 +243,31 @@ pub(super) fn kept_tasks(number: i32) -> Option<OwnedFd> {
 }
 
 /// How many directories one has, by fstat(2): in that of the threads the kernel counts those there are. Allocates
-/// nothing, as the next three.
+/// nothing, as what follows.
 pub(super) fn links(directory: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel fills the structure that the pointer is to, which is large enough.
     check(unsafe { libc::fstat(directory.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
     // SAFETY: fstat succeeded, so the structure is filled.
     Ok((unsafe { stat.assume_init() }.st_nlink as u32).saturating_sub(2))
+}
+
+/// The inode of what a number is open on, by fstat(2).
+pub(super) fn inode(number: i32) -> Option<usize> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the structure that the pointer is to, which is large enough.
+    check(unsafe { libc::fstat(number, stat.as_mut_ptr()) }.into()).ok()?;
+    // SAFETY: fstat succeeded, so the structure is filled.
+    Some(unsafe { stat.assume_init() }.st_ino as usize)
+}
+
+/// `int pipe2(int pipefd[2], O_CLOEXEC)`, pipe2(2)
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut fds = [-1; 2];
+    // SAFETY: the array is live, and has two numbers.
+    check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    // SAFETY: the kernel has just made these descriptors; nothing else owns them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
 
 /// `off_t lseek(int fd, 0, SEEK_SET)`, lseek(2)

@@ -1,7 +1,7 @@
 //! Confining every thread of this process where the kernel confines one at a time (before TSYNC, ABI 8).
 //!
 //! Each thread is stopped by a signal, says that it could confine itself, and waits. When all of them stand, nobody can
-//! start another, so that none is missed and none is signalled after it is confined (which erratum 2 would refuse).
+//! start another, so that none is missed; and no signal is sent after one is confined, which erratum 2 would refuse.
 //! Then the caller confines itself, and after it all the others, each with its own call. Up to there a failure lets
 //! everybody go as they were; after it some threads are confined and others are not.
 //!
@@ -19,19 +19,23 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize
 use std::time::{Duration, Instant};
 
 use super::imp::{
-    Errno, check, getdents, is_broken, kept_tasks, links, open_tasks, read_at, restrict_self, rewind,
-    set_no_new_privs,
+    Errno, check, close_kept_by_parent, getdents, inode, is_broken, kept_tasks, links, open_tasks, pipe,
+    read_at, restrict_self, rewind, set_no_new_privs,
 };
 
 /// Why not all threads are confined.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// No descriptor is to be had; nothing was done.
+    Start(Errno),
     /// The threads cannot be listed; nothing was done.
     List(io::Error),
     /// The signal cannot be sent; nobody is confined.
     Send(Errno),
-    /// A thread did not stop; nobody is confined.
-    Silent { tid: i32, signal: i32, blocked: bool },
+    /// A thread did not stop; nobody is confined. Whether it blocks the signal, if that can be known.
+    Silent { tid: i32, signal: i32, blocked: Option<bool> },
+    /// A thread does not share this one's descriptors, the ruleset among them; nobody is confined.
+    Apart { tid: i32 },
     /// In a thread no_new_privs or restrict_self is refused before it did anything; nobody is confined.
     Refused { tid: i32, call: Call, errno: Errno },
     /// The caller cannot confine itself; nobody is confined.
@@ -75,6 +79,9 @@ static THROUGH: AtomicU32 = AtomicU32::new(0);
 static TARGET: AtomicU32 = AtomicU32::new(0);
 
 static RULESET: AtomicI32 = AtomicI32::new(-1);
+/// A descriptor made after the ruleset's, and its inode, which no other has: who finds it there finds the ruleset too.
+static MARK: AtomicI32 = AtomicI32::new(-1);
+static MARK_INODE: AtomicUsize = AtomicUsize::new(0);
 static FLAGS: AtomicU32 = AtomicU32::new(0);
 static NO_NEW_PRIVS: AtomicBool = AtomicBool::new(false);
 
@@ -103,6 +110,7 @@ const CONFINED: u32 = 3;
 const NO_PRCTL: u32 = 1 << 14;
 const NO_RESTRICT: u32 = 2 << 14;
 const LEFT_FREE: u32 = 3 << 14;
+const APART: u32 = 4 << 14;
 const ERRNO: u32 = (1 << 14) - 1;
 
 struct Table(Box<[Slot]>);
@@ -174,6 +182,53 @@ fn tgkill(tid: i32, signal: c_int) -> Result<(), Errno> {
     Ok(())
 }
 
+/// `siginfo_t` of a signal that is queued, rt_tgsigqueueinfo(2).
+#[repr(C)]
+struct Queued {
+    signal: c_int,
+    #[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+    errno: c_int,
+    code: c_int,
+    #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+    errno: c_int,
+    sender: Sender,
+    rest: [usize; 12],
+}
+
+#[repr(C)]
+struct Sender {
+    pid: i32,
+    uid: u32,
+    value: usize,
+}
+
+/// What is sent along, by which a signal is known to be ours: an address that nothing else has.
+fn ours() -> usize {
+    ptr::from_ref(&GATE).addr()
+}
+
+/// `int rt_tgsigqueueinfo(pid_t tgid, pid_t tid, int sig, siginfo_t *info)`, rt_tgsigqueueinfo(2): to a thread of this
+/// process.
+fn queue(tid: i32, signal: c_int) -> Result<(), Errno> {
+    let sender = Sender { pid: getpid(), uid: 0, value: ours() };
+    let info = Queued { signal, errno: 0, code: libc::SI_QUEUE, sender, rest: [0; 12] };
+    // SAFETY: the structure is live, begins as the kernel's does, and is at least as large.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, getpid(), tid, signal, ptr::from_ref(&info))
+    })?;
+    Ok(())
+}
+
+/// Whether a signal is one that [`queue`] has sent.
+fn is_ours(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: the kernel passes a pointer to a whole siginfo_t, of which this is the beginning; a queued one has a sender.
+    let info = unsafe { &*info.cast::<Queued>() };
+    info.code == libc::SI_QUEUE && info.sender.pid == getpid() && info.sender.value == ours()
+}
+
+// The kernel's is 128 bytes.
+const _: () = assert!(size_of::<Queued>() >= size_of::<libc::siginfo_t>() || size_of::<usize>() == 4);
+
 /// Counts the calling thread in this round, if it is still on; how many there are then.
 fn count_in(word: &AtomicU32, round: u32) -> Option<u32> {
     let count = |now: u32| (now & ROUND == round).then_some(now + 1);
@@ -191,9 +246,7 @@ fn count_in_and_tell(word: &AtomicU32, round: u32) -> bool {
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the address is of this thread's own error number.
     let saved = unsafe { *libc::__errno_location() };
-    // SAFETY: the kernel passes a pointer to what it has filled; a signal with this code has a sender.
-    let ours = unsafe { (*info).si_code == libc::SI_TKILL && (*info).si_pid() == getpid() };
-    if ours {
+    if is_ours(info) {
         stand();
     } else {
         pass_on(signal, info, context);
@@ -215,8 +268,9 @@ fn stand() {
     };
     let state = match could_confine() {
         Ok(()) => STANDS,
-        Err((Call::NoNewPrivs, errno)) => NO_PRCTL | errno as u32 & ERRNO,
-        Err((Call::RestrictSelf, errno)) => NO_RESTRICT | errno as u32 & ERRNO,
+        Err(None) => APART,
+        Err(Some((Call::NoNewPrivs, errno))) => NO_PRCTL | errno as u32 & ERRNO,
+        Err(Some((Call::RestrictSelf, errno))) => NO_RESTRICT | errno as u32 & ERRNO,
     };
     // Of a later round, if this thread comes late: then it must not look as if it stood.
     if slot.state.compare_exchange(round | SENT, round | state, SeqCst, SeqCst).is_err()
@@ -246,15 +300,21 @@ fn stand() {
     }
 }
 
-/// Sets no_new_privs, and asks whether restrict_self gets through to the kernel: a seccomp filter may be in the way.
-fn could_confine() -> Result<(), (Call, Errno)> {
+/// Sets no_new_privs, and asks whether restrict_self gets through to the kernel, for a seccomp filter may be in the way;
+/// and whether the ruleset's number is the ruleset here (none, if it is not), for a thread may have unshared its
+/// descriptors.
+fn could_confine() -> Result<(), Option<(Call, Errno)>> {
+    if inode(MARK.load(SeqCst)) != Some(MARK_INODE.load(SeqCst)) {
+        return Err(None);
+    }
     if NO_NEW_PRIVS.load(SeqCst) {
-        set_no_new_privs().map_err(|errno| (Call::NoNewPrivs, errno))?;
+        set_no_new_privs().map_err(|errno| Some((Call::NoNewPrivs, errno)))?;
     }
     // No kernel knows these flags, and they are what it looks at first.
     match restrict_self(-1, u32::MAX) {
-        Ok(()) | Err(libc::EINVAL) => Ok(()),
-        Err(errno) => Err((Call::RestrictSelf, errno)),
+        Err(libc::EINVAL) => Ok(()),
+        Err(errno) => Err(Some((Call::RestrictSelf, errno))),
+        Ok(()) => Err(Some((Call::RestrictSelf, 0))),
     }
 }
 
@@ -294,13 +354,16 @@ pub(crate) fn restrict_all(
     end: bool,
 ) -> Result<u32, Failure> {
     let _turn = Turn::take();
+    let (mark, _other_end) = pipe().map_err(Failure::Start)?;
+    MARK.store(mark.as_raw_fd(), SeqCst);
+    MARK_INODE.store(inode(mark.as_raw_fd()).unwrap_or(0), SeqCst);
     RULESET.store(ruleset.as_raw_fd(), SeqCst);
     FLAGS.store(flags, SeqCst);
     NO_NEW_PRIVS.store(no_new_privs, SeqCst);
     let (mut slots, mut blocked_before) = (0, 0);
-    for patience in PATIENCE {
+    for (tries, patience) in PATIENCE.into_iter().enumerate() {
         let mut round = Round::new(slots).map_err(Failure::List)?;
-        let failure = match round.run(Duration::from_millis(patience), end) {
+        let failure = match round.run(Duration::from_millis(patience), tries, end) {
             Ok(threads) => {
                 keep(round.tasks);
                 return Ok(threads);
@@ -315,11 +378,12 @@ pub(crate) fn restrict_all(
         match failure {
             Failure::Silent { tid, signal, .. } => {
                 let blocked = blocks(tid, signal);
-                if last || (blocked && tid == blocked_before && patience >= BLOCKED) {
+                let is_blocked = blocked == Some(true);
+                if last || (is_blocked && tid == blocked_before && patience >= BLOCKED) {
                     return Err(Failure::Silent { tid, signal, blocked });
                 }
                 // The C library blocks all signals while it starts a thread, or ends one.
-                blocked_before = if blocked { tid } else { 0 };
+                blocked_before = if is_blocked { tid } else { 0 };
             }
             // The limit of queued signals may be others' doing.
             Failure::Send(libc::EAGAIN) if !last => {}
@@ -342,38 +406,36 @@ fn kept() -> Option<OwnedFd> {
 
 fn keep(tasks: OwnedFd) {
     if kept().is_none() {
+        close_kept_by_parent(KEPT.load(SeqCst));
         KEPT.store(tasks.into_raw_fd(), SeqCst);
     }
 }
 
-/// Whether a thread blocks a signal, as /proc has it.
-fn blocks(tid: i32, signal: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+/// Whether a thread blocks a signal, as /proc has it, if that may be read.
+fn blocks(tid: i32, signal: i32) -> Option<bool> {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask >> (signal - 1) & 1 == 1)
 }
 
 /// The one call of [`restrict_all`] that runs. Not a mutex: in a fork made meanwhile nobody would ever unlock it.
 struct Turn;
 
-/// The process that has it, or 0.
+/// The thread that has it, or 0.
 static TURN: AtomicI32 = AtomicI32::new(0);
 
 impl Turn {
     fn take() -> Turn {
-        let me = getpid();
+        let me = gettid();
         loop {
-            match TURN.compare_exchange(0, me, SeqCst, SeqCst) {
-                Ok(_) => return Turn,
-                // That of the process that this one was forked from.
-                Err(other) if other != me => {
-                    if TURN.compare_exchange(other, me, SeqCst, SeqCst).is_ok() {
-                        return Turn;
-                    }
-                }
-                Err(_) => std::thread::sleep(Duration::from_micros(100)),
+            let Err(other) = TURN.compare_exchange(0, me, SeqCst, SeqCst) else { return Turn };
+            // A copy of what a thread of the process had that this one was forked from.
+            let copied = other == me || tgkill(other, 0) == Err(libc::ESRCH);
+            if copied && TURN.compare_exchange(other, me, SeqCst, SeqCst).is_ok() {
+                return Turn;
             }
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 }
@@ -441,9 +503,10 @@ impl Round {
     }
 
     /// Allocates nothing: from the first signal on somebody may hold malloc's lock.
-    fn run(&mut self, patience: Duration, end: bool) -> Result<u32, Trouble> {
+    fn run(&mut self, patience: Duration, tries: usize, end: bool) -> Result<u32, Trouble> {
         for slot in &self.table.0 {
             slot.tid.store(0, SeqCst);
+            slot.state.store(self.number.wrapping_sub(ONE_ROUND) | UNSENT, SeqCst);
         }
         TABLE.store(ptr::from_ref(self.table).cast_mut(), SeqCst);
         STANDING.store(self.number, SeqCst);
@@ -451,7 +514,7 @@ impl Round {
         TARGET.store(COUNT, SeqCst);
         // A handler of the program's must not run here while everybody else stands.
         let mask = Masked::all();
-        let handler = Handler::install(&mask.0).map_err(Failure::Send)?;
+        let handler = Handler::install(&mask.0, tries).map_err(Failure::Send)?;
         GATE.store(self.number | GATHER, SeqCst);
         let standing = self.gather(handler.signal, patience);
         if standing.is_err() {
@@ -481,19 +544,29 @@ impl Round {
             let seen = self.signal_all(signal, stuck)?;
             let standing = wait_for(&STANDING, self.sent, tick);
             let now = self.threads()?;
-            let known = seen.standing + seen.excused;
-            if now == standing + 1
-                || (stuck && seen.standing == standing && [seen.listed, known, now] == [counted; 3])
-            {
-                return Ok(standing);
+            // One that stood may have ended, by its seccomp filter: it is counted where it stood, and nowhere else.
+            if now <= standing + 1 || stuck {
+                let alive = self.alive();
+                let known = seen.standing + seen.excused;
+                if now == alive + 1
+                    || (stuck && seen.standing == alive && [seen.listed, known, now] == [counted; 3])
+                {
+                    return Ok(alive);
+                }
             }
             if standing > before {
                 (before, since) = (standing, Instant::now());
             } else if since.elapsed() > patience {
-                return Err(Failure::Silent { tid: seen.silent, signal, blocked: false }.into());
+                return Err(Failure::Silent { tid: seen.silent, signal, blocked: None }.into());
             }
             tick = (2 * tick).min(Duration::from_millis(20));
         }
+    }
+
+    /// How many of those that stand are still there.
+    fn alive(&self) -> u32 {
+        let standing = self.table.of(self.number).filter(|(_, state)| *state > SENT);
+        standing.filter(|(tid, _)| tgkill(*tid, 0) != Err(libc::ESRCH)).count() as u32
     }
 
     /// Signals each thread that has not been, and says what is known of all.
@@ -522,7 +595,7 @@ impl Round {
                     UNSENT => {
                         slot.state.store(round | SENT, SeqCst);
                         seen.silent = tid;
-                        match tgkill(tid, signal) {
+                        match queue(tid, signal) {
                             Ok(()) => self.sent += 1,
                             // It has ended; its number may be another's when it is seen again.
                             Err(libc::ESRCH) => slot.state.store(round | UNSENT, SeqCst),
@@ -541,6 +614,7 @@ impl Round {
         for (tid, state) in self.table.of(self.number) {
             let errno = (state & ERRNO) as i32;
             let call = match state & !ERRNO {
+                APART => return Err(Failure::Apart { tid }.into()),
                 NO_PRCTL => Call::NoNewPrivs,
                 NO_RESTRICT => Call::RestrictSelf,
                 _ => continue,
@@ -560,11 +634,17 @@ impl Round {
         wake(&GATE);
         let tick = Duration::from_millis(20);
         let (mut before, mut since) = (0, Instant::now());
-        while before < standing {
+        let free = || {
+            let mut states = self.table.of(self.number);
+            states.find(|(tid, state)| *state == STANDS && tgkill(*tid, 0) != Err(libc::ESRCH))
+        };
+        while before < standing && free().is_some() {
             let through = wait_for(&THROUGH, standing, tick);
             if through > before {
                 (before, since) = (through, Instant::now());
             } else if since.elapsed() > LAST {
+                // Once more: the whole process may have been stopped for as long.
+                before = wait_for(&THROUGH, standing, tick);
                 break;
             }
         }
@@ -572,9 +652,7 @@ impl Round {
         let left = match left.next() {
             Some((tid, state)) => Some((tid, Some((state & ERRNO) as i32))),
             None if before == standing => None,
-            None => {
-                self.table.of(self.number).find(|(_, state)| *state == STANDS).map(|(tid, _)| (tid, None))
-            }
+            None => free().map(|(tid, _)| (tid, None)),
         };
         match left {
             None => Ok(standing + 1),
@@ -683,6 +761,16 @@ impl Drop for Masked {
     }
 }
 
+/// The signals that wait for this process, as far as this thread blocks them.
+fn pending() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is live, and valid when zeroed.
+    unsafe {
+        libc::sigpending(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
 /// Our handler in place of the program's, on a signal that is free if there is one.
 struct Handler {
     signal: c_int,
@@ -690,11 +778,14 @@ struct Handler {
 }
 
 impl Handler {
-    /// Of the signals that the C library leaves to programs, one without a handler that the caller does not block: who
-    /// waits for a signal by sigwait(3) or signalfd(2) blocks it.
-    fn install(mask: &libc::sigset_t) -> Result<Handler, Errno> {
+    /// Of the signals that the C library leaves to programs, one without a handler that the caller does not block, for
+    /// who waits for a signal by sigwait(3) or signalfd(2) blocks it, and none of which is pending. Each try begins with
+    /// another: a thread may block the one alone.
+    fn install(mask: &libc::sigset_t, tries: usize) -> Result<Handler, Errno> {
         let mut best: Option<(u32, Handler)> = None;
-        for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev() {
+        let pending = pending();
+        let all = || (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev();
+        for signal in all().cycle().skip(2 + tries).take(all().count()) {
             let mut old = MaybeUninit::<libc::sigaction>::zeroed();
             // SAFETY: the structure is live and large enough; the mask is live.
             let (asked, blocked) = unsafe {
@@ -702,7 +793,9 @@ impl Handler {
             };
             // SAFETY: the structure is valid when zeroed, and was filled if the call succeeded.
             let old = unsafe { old.assume_init() };
-            let cost = u32::from(blocked) + 2 * u32::from(old.sa_sigaction != libc::SIG_DFL);
+            // SAFETY: the set is live.
+            let pending = unsafe { libc::sigismember(&pending, signal) == 1 };
+            let cost = u32::from(blocked || pending) + 2 * u32::from(old.sa_sigaction != libc::SIG_DFL);
             if asked == 0 && best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, Handler { signal, old }));
             }
@@ -720,7 +813,8 @@ impl Handler {
             let ours = &mut *ours.as_mut_ptr();
             ours.sa_sigaction = on_signal as *const () as usize;
             ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-            libc::sigfillset(&mut ours.sa_mask);
+            // The C library's own too, which sigfillset leaves out: pthread_cancel could have a thread run on from here.
+            ptr::write_bytes(&mut ours.sa_mask, 0xff, 1);
             for fault in
                 [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]
             {
@@ -732,8 +826,8 @@ impl Handler {
     }
 
     /// Gives the signal back. What was sent and has not arrived is taken back where that is asked for: to ignore a
-    /// signal discards it in every thread. Not if the program has a handler: it would lose its own, and to be called
-    /// once more does a handler no harm.
+    /// signal discards it in every thread. Not if the program has a handler: its own signals would be lost; it may be
+    /// called once more, by a queued signal of this process.
     fn put_back(self, take_back: bool) {
         let take_back = take_back && self.old.sa_sigaction == libc::SIG_DFL;
         // SAFETY: the structures are live; one is what the kernel has given, the other valid when zeroed.

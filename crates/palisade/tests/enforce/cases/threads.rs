@@ -31,6 +31,8 @@ cases![
     a_thread_that_blocks_signals_is_named_and_nobody_is_confined,
     a_thread_whose_filter_refuses_is_named_and_nobody_is_confined,
     a_thread_that_dies_when_it_is_signalled_is_no_error,
+    a_thread_that_dies_when_it_stands_is_not_counted,
+    a_thread_with_descriptors_of_its_own_is_named_and_nobody_is_confined,
     a_thread_with_16_layers_leaves_a_process_that_must_end,
     a_thread_that_fails_late_ends_the_process_if_that_is_asked_for,
     handlers_of_the_program_are_put_back_and_miss_no_signal,
@@ -40,6 +42,7 @@ cases![
     hole_children_that_were_started_before_stay_free,
     hole_enforce_replaces_what_a_thread_confined_itself_to,
     hole_enforce_thread_is_no_boundary_within_a_process,
+    hole_a_filter_that_answers_in_the_kernels_place_is_believed,
     hole_io_uring_that_was_set_up_before,
     no_open_succeeds_after_enforce_returned,
     no_open_succeeds_after_enforce_returned_in_a_storm_of_threads,
@@ -294,6 +297,70 @@ fn a_thread_that_dies_when_it_is_signalled_is_no_error() {
     });
 }
 
+/// Of two threads one takes no signal for a while, and one ends where it should wait. They use no futex, by which threads
+/// wait for each other: it is what the filter is on.
+fn a_thread_that_dies_when_it_stands_is_not_counted() {
+    in_fork(|| {
+        let nap = || thread::sleep(std::time::Duration::from_millis(1));
+        let (ready, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let is_ready = ready.clone();
+        thread::spawn(move || {
+            sys::filter(nix::libc::SYS_futex, Answer::EndThread);
+            is_ready.fetch_add(1, SeqCst);
+            loop {
+                nap();
+            }
+        });
+        let (file, is_ready, go_on) = (file(), ready.clone(), stop.clone());
+        let theirs = file.clone();
+        let masked = thread::spawn(move || {
+            SigSet::all().thread_block().unwrap();
+            is_ready.fetch_add(1, SeqCst);
+            (0..60).for_each(|_| nap());
+            SigSet::all().thread_unblock().unwrap();
+            while !go_on.load(SeqCst) {
+                nap();
+            }
+            outcome(fs::read(theirs))
+        });
+        while ready.load(SeqCst) < 2 {
+            nap();
+        }
+        check_report(&enforce().unwrap(), covers());
+        stop.store(true, SeqCst);
+        refused(Errno::EACCES, masked.join().unwrap());
+        refused(Errno::EACCES, fs::read(&file));
+    });
+}
+
+/// The ruleset's number is something else there: be it another ruleset.
+fn a_thread_with_descriptors_of_its_own_is_named_and_nobody_is_confined() {
+    for with_ruleset in [false, true] {
+        in_fork(|| {
+            let file = file();
+            let (other, apart) = (Worker::named("other"), Worker::named("apart"));
+            apart.ask(move || {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).unwrap();
+                let wide = Policy::new().rwx("/").best_effort().plan(&palisade::Kernel::probe()).unwrap();
+                // At whatever number the next is.
+                (0..20).for_each(|_| {
+                    with_ruleset.then(|| std::mem::forget(wide.clone().ruleset().unwrap()));
+                });
+            });
+            let done = enforce();
+            if (1..8).contains(&abi()) {
+                is_refused_for(&done.unwrap_err(), "(apart)", "descriptors of its own");
+                works(apart.read(&file));
+                works(other.read(&file));
+                works(fs::read(&file));
+            } else {
+                check_report(&done.unwrap(), covers());
+                refused(Errno::EACCES, apart.read(&file));
+            }
+        });
+    }
+}
+
 /// Whether it has 16 layers the kernel says only when it is too late.
 fn a_thread_with_16_layers_leaves_a_process_that_must_end() {
     in_fork(|| {
@@ -346,23 +413,41 @@ fn a_thread_that_fails_late_ends_the_process_if_that_is_asked_for() {
 }
 
 fn handlers_of_the_program_are_put_back_and_miss_no_signal() {
-    in_fork(|| {
-        let realtime = || nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX();
-        realtime().for_each(sys::count_signals);
-        let _workers = [Worker::named("one"), Worker::named("two")];
-        let before: Vec<_> = realtime().map(sys::handler).collect();
-        let me = nix::unistd::getpid();
-        // Somebody else sends some of them, again and again, while this process is confined.
-        let sender =
-            sys::fork_beside_threads(|| (0..3000).for_each(|i| sys::send(me, nix::libc::SIGRTMAX() - i % 3)));
-        (0..16).for_each(|_| check_report(&enforce().unwrap(), covers()));
-        assert_eq!(waitpid(sender, None), Ok(WaitStatus::Exited(sender, 0)));
-        while sys::counted() < 3000 {
-            thread::yield_now();
-        }
-        assert_eq!(realtime().map(sys::handler).collect::<Vec<_>>(), before);
-        assert_eq!(sys::counted(), 3000);
-    });
+    const FOREIGN: i32 = 3000;
+    const OWN: i32 = 300;
+    // With a thread that does not stop there is time enough for every signal to come meanwhile.
+    for deaf in [false, true] {
+        in_fork(|| {
+            let realtime = || nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX();
+            let any = move |i| nix::libc::SIGRTMIN() + i % realtime().count() as i32;
+            realtime().for_each(sys::count_signals);
+            let before: Vec<_> = realtime().map(sys::handler).collect();
+            let workers = [Worker::named("one"), Worker::named("two")];
+            if deaf {
+                workers[0].ask(|| SigSet::all().thread_block().unwrap());
+            }
+            // Somebody else sends each of them, again and again, and so does a thread to itself.
+            let me = nix::unistd::getpid();
+            let sender = sys::fork_beside_threads(|| (0..FOREIGN).for_each(|i| sys::send(me, any(i))));
+            workers[1].start(move || {
+                let own = nix::unistd::gettid();
+                (0..OWN).for_each(|i| sys::tgkill(own, any(i)).unwrap());
+            });
+            for _ in 0..if deaf { 1 } else { 16 } {
+                let done = enforce();
+                match deaf && (1..8).contains(&abi()) {
+                    true => is_refused_for(&done.unwrap_err(), "thread", "blocks signal"),
+                    false => check_report(&done.unwrap(), covers()),
+                }
+            }
+            assert_eq!(waitpid(sender, None), Ok(WaitStatus::Exited(sender, 0)));
+            while sys::counted() < (FOREIGN + OWN) as usize {
+                thread::yield_now();
+            }
+            assert_eq!(realtime().map(sys::handler).collect::<Vec<_>>(), before);
+            assert_eq!(sys::counted(), (FOREIGN + OWN) as usize);
+        });
+    }
 }
 
 /// Who waits for a signal blocks it, and has no handler.
@@ -463,6 +548,15 @@ fn hole_enforce_thread_is_no_boundary_within_a_process() {
         check_report(&Policy::new().best_effort().enforce_thread().unwrap(), Covers::Thread);
         refused(Errno::EACCES, fs::read(&file));
         works(free.read(&file));
+    });
+}
+
+fn hole_a_filter_that_answers_in_the_kernels_place_is_believed() {
+    in_fork(|| {
+        let file = file();
+        sys::filter(446, Answer::Errno(Errno::UnknownErrno));
+        confine(&Policy::new());
+        works(fs::read(&file));
     });
 }
 
