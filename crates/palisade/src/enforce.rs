@@ -224,7 +224,7 @@ fn not_all(abi: u32, failure: Failure) -> Error {
             threads(format!("a thread cannot be signalled, and {why}"), hint).with_errno(errno)
         }
         Failure::Silent { tid, signal, blocked: Some(true) } => threads(
-            format!("{} blocks signal {signal}, by which it is to be stopped, and {why}", named(tid)),
+            format!("{} blocks signal {signal} and others, by one of which it is to be stopped, and {why}", named(tid)),
             enforce_before,
         ),
         Failure::Silent { tid, blocked: None, .. } => threads(
