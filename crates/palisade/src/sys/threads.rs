@@ -143,8 +143,8 @@ fn wait_on(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, expected, time) };
 }
 
-/// How often a thread gives way before it sleeps, where what it waits for is near.
-const YIELDS: u32 = 8;
+/// How often a thread gives way before it sleeps.
+const YIELDS: u32 = 32;
 
 /// As [`wait_on`], but the first [`YIELDS`] times by sched_yield(2), which lets those run that are waited for: to sleep
 /// and be woken costs both sides more. Not without end: it gives no way to a thread of lower priority.
@@ -278,8 +278,9 @@ fn stand() {
     {
         return;
     }
+    let mut yields = 0;
     while GATE.load(SeqCst) == gate {
-        wait_on(&GATE, gate, None);
+        wait_near(&GATE, gate, None, &mut yields);
     }
     // After GO the caller waits until every thread is through, so that none can find a later gate here.
     if GATE.load(SeqCst) != round | GO {
