@@ -2,9 +2,10 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::policy::Policy;
 
 /// Confines what a [`Command`] starts: the child alone, before it executes. The caller stays free.
@@ -53,8 +54,9 @@ pub trait CommandExt {
     /// # Errors
     ///
     /// As of [`Policy::enforce`], but that threads do not matter. That the child cannot confine itself is an error of
-    /// [`Confined::spawn`], [`status`](Confined::status) and [`output`](Confined::output) that says why. It is a mere
-    /// number in what the [`Command`] itself gives if it is started later: [`Error::in_child`] says what that means.
+    /// [`Confined::spawn`], [`status`](Confined::status) and [`output`](Confined::output) that says why. So say `confine`
+    /// last: `.confine(&policy)?.arg(…)` is the [`Command`] again, which gives a mere number. [`Error::in_child`] says what
+    /// that means.
     fn confine(&mut self, policy: &Policy) -> Result<Confined<'_>>;
 }
 
@@ -64,19 +66,33 @@ pub trait CommandExt {
 pub struct Confined<'a>(&'a mut Command);
 
 impl Confined<'_> {
-    /// As [`Command::spawn`].
+    /// As [`Command::spawn`], with an [`io::Error`] that says what to do if the child cannot be confined, or is refused
+    /// its own program.
     pub fn spawn(&mut self) -> io::Result<Child> {
-        self.0.spawn().map_err(said)
+        self.0.spawn().map_err(|error| self.said(error))
     }
 
-    /// As [`Command::status`].
+    /// As [`Command::status`], with such an [`io::Error`].
     pub fn status(&mut self) -> io::Result<ExitStatus> {
-        self.0.status().map_err(said)
+        self.0.status().map_err(|error| self.said(error))
     }
 
-    /// As [`Command::output`].
+    /// As [`Command::output`], with such an [`io::Error`].
     pub fn output(&mut self) -> io::Result<Output> {
-        self.0.output().map_err(said)
+        self.0.output().map_err(|error| self.said(error))
+    }
+
+    fn said(&self, error: io::Error) -> io::Error {
+        if let Some(error) = Error::in_child(&error) {
+            return error.into();
+        }
+        let (Some(errno), io::ErrorKind::PermissionDenied) = (error.raw_os_error(), error.kind()) else {
+            return error;
+        };
+        let program = Path::new(self.0.get_program());
+        let hint = "the policy has to allow it and what it needs to start: Policy::program, or rx on each; or ordinary \
+                    permissions refuse it";
+        Error::on_path(Kind::Path, program, "cannot be started", hint).with_errno(errno).into()
     }
 }
 
@@ -92,11 +108,6 @@ impl DerefMut for Confined<'_> {
     fn deref_mut(&mut self) -> &mut Command {
         self.0
     }
-}
-
-/// The error, in words if it is that the child could not confine itself.
-fn said(error: io::Error) -> io::Error {
-    Error::in_child(&error).map_or(error, io::Error::from)
 }
 
 #[cfg(target_os = "linux")]

@@ -196,6 +196,9 @@ fn own_domains(threads: u32, enforced: Rights) -> String {
         text.push_str(", nor connect to abstract UNIX sockets made by another thread");
     }
     text.push_str("; to have one domain for all, enforce before starting threads");
+    if enforced.contains(Rights::SIGNAL) {
+        text.push_str(", or leave signals unrestricted");
+    }
     text
 }
 
@@ -224,8 +227,11 @@ fn not_all(abi: u32, failure: Failure) -> Error {
             threads(format!("a thread cannot be signalled, and {why}"), hint).with_errno(errno)
         }
         Failure::Silent { tid, signal, blocked: Some(true) } => threads(
-            format!("{} blocks signal {signal} and others, by one of which it is to be stopped, and {why}", named(tid)),
-            enforce_before,
+            format!(
+                "{} blocks signal {signal} and others, by one of which it is to be stopped, and {why}",
+                named(tid)
+            ),
+            "have it not block those for real time, or enforce before starting threads, or on Linux 7.0",
         ),
         Failure::Silent { tid, blocked: None, .. } => threads(
             format!(

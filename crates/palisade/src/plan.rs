@@ -262,9 +262,23 @@ impl Plan {
 
     /// What else a reader should know, as sentences.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
-        let errata = self.kernel.unfixed().filter(|(number, _)| erratum_matters(*number, self.handled));
+        let errata = self.kernel.unfixed().filter(|(number, _)| self.erratum_matters(*number));
         let errata = errata.map(|(number, _)| ERRATA[number as usize - 1].note);
         self.notes.iter().map(String::as_str).chain(errata)
+    }
+
+    /// Whether an erratum that is not fixed changes what happens under this plan.
+    fn erratum_matters(&self, number: u32) -> bool {
+        match number {
+            1 => self.handled.intersects(Rights::TCP),
+            2 => self.handled.contains(Rights::SIGNAL),
+            3 => self.handled.fs_bits() != 0,
+            4 => {
+                let removes = |rule: &PathRule| rule.terms.rights.contains(Rights::REMOVE_FILE);
+                self.handled.contains(Rights::MAKE_CHAR) && self.rules.iter().any(removes)
+            }
+            _ => true,
+        }
     }
 
     /// Notes that something else closes these rights altogether, as a seccomp filter of the caller's; `by` is the end
@@ -392,24 +406,13 @@ fn unsupported(kernel: &Kernel, missing: Rights) -> Error {
             let names: Vec<_> = missing.names().collect();
             let needed = missing.abi().map_or(String::new(), |abi| abi.to_string());
             let message = format!(
-                "this kernel's Landlock, {abi}, cannot restrict {}, which the policy requires and which needs {needed}",
+                "this kernel's Landlock, {abi}, cannot restrict {}, which the policy requires; that needs {needed}",
                 names.join(", ")
             );
             Error::new(Kind::Unsupported, message, hint)
         }
     };
     error.with_rights(missing)
-}
-
-/// Whether what is handled is affected by an erratum that is not fixed.
-fn erratum_matters(number: u32, handled: Rights) -> bool {
-    match number {
-        1 => handled.intersects(Rights::TCP),
-        2 => handled.contains(Rights::SIGNAL),
-        3 => handled.fs_bits() != 0,
-        4 => handled.contains(Rights::MAKE_CHAR),
-        _ => true,
-    }
 }
 
 #[cfg(test)]
@@ -661,10 +664,12 @@ mod tests {
                 .filter_map(|n| n.strip_prefix("kernel erratum ").map(|n| n[..1].to_owned()))
                 .collect()
         };
-        assert_eq!(numbers(Policy::new()), ["1", "2", "3", "4"]);
+        assert_eq!(numbers(Policy::new()), ["1", "2", "3"]);
+        // The last matters where a rule allows to remove files.
+        assert_eq!(numbers(Policy::new().rw("/a")), ["1", "2", "3", "4"]);
         let files = Rights::FS | Rights::DEVICES | Rights::UNIX;
         assert_eq!(numbers(Policy::new().unrestricted(files)), ["1", "2"]);
-        assert_eq!(numbers(Policy::new().unrestricted([Rights::NET, Rights::SIGNAL])), ["3", "4"]);
+        assert_eq!(numbers(Policy::new().rw("/a").unrestricted([Rights::NET, Rights::SIGNAL])), ["3", "4"]);
     }
 
     #[test]

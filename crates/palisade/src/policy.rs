@@ -290,7 +290,7 @@ impl Policy {
     /// # Errors
     ///
     /// As of [`Policy::plan`]; and a path that cannot be opened, the 17th layer, a seccomp filter that refuses; below ABI 8
-    /// a thread that blocks every signal, for more than a second, or whose own filter refuses. Then nothing is confined;
+    /// a thread that blocks the signals for real time, for more than a second, or whose own filter refuses. Then nothing is confined;
     /// but see [`Error::is_partial`](crate::Error::is_partial).
     ///
     /// ```no_run

@@ -164,7 +164,9 @@ impl Failure for Errno {
 
 impl Failure for io::Error {
     fn errno(&self) -> Errno {
-        Errno::from_raw(self.raw_os_error().unwrap_or_else(|| panic!("no error of the system: {self:?}")))
+        let palisade = || self.get_ref()?.downcast_ref::<palisade::Error>()?.errno();
+        let errno = self.raw_os_error().or_else(palisade);
+        Errno::from_raw(errno.unwrap_or_else(|| panic!("no error of the system: {self:?}")))
     }
 }
 

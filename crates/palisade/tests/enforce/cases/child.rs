@@ -113,7 +113,13 @@ fn child_that_cannot_execute_is_an_error() {
     fails(Errno::ENOENT, confine_to(&mut missing, setup.policy()).status());
     refused(Errno::EACCES, confine_to(&mut setup.reading("granted"), Policy::new()).status());
     let read_only = Policy::new().ro(&setup.program.path);
-    refused(Errno::EACCES, confine_to(&mut setup.reading("granted"), read_only).status());
+    let refusal = confine_to(&mut setup.reading("granted"), read_only).status();
+    if let Err(error) = &refusal {
+        let (program, text) = (setup.program.path.display().to_string(), error.to_string());
+        let start = format!("{program}: cannot be started (EACCES); the policy has to allow it");
+        assert!(text.starts_with(&start) && error.kind() == io::ErrorKind::PermissionDenied, "{text}");
+    }
+    refused(Errno::EACCES, refusal);
 }
 
 fn child_policy_that_fails_spawns_nothing() {
