@@ -192,7 +192,8 @@ struct Queued {
     #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
     errno: c_int,
     sender: Sender,
-    rest: [usize; 12],
+    /// The kernel's has 128 bytes.
+    rest: [u64; 13],
 }
 
 #[repr(C)]
@@ -211,7 +212,7 @@ fn ours() -> usize {
 /// process.
 fn queue(tid: i32, signal: c_int) -> Result<(), Errno> {
     let sender = Sender { pid: getpid(), uid: 0, value: ours() };
-    let info = Queued { signal, errno: 0, code: libc::SI_QUEUE, sender, rest: [0; 12] };
+    let info = Queued { signal, errno: 0, code: libc::SI_QUEUE, sender, rest: [0; 13] };
     // SAFETY: the structure is live, begins as the kernel's does, and is at least as large.
     check(unsafe {
         libc::syscall(libc::SYS_rt_tgsigqueueinfo, getpid(), tid, signal, ptr::from_ref(&info))
@@ -221,13 +222,13 @@ fn queue(tid: i32, signal: c_int) -> Result<(), Errno> {
 
 /// Whether a signal is one that [`queue`] has sent.
 fn is_ours(info: *const libc::siginfo_t) -> bool {
-    // SAFETY: the kernel passes a pointer to a whole siginfo_t, of which this is the beginning; a queued one has a sender.
-    let info = unsafe { &*info.cast::<Queued>() };
-    info.code == libc::SI_QUEUE && info.sender.pid == getpid() && info.sender.value == ours()
+    let info = info.cast::<Queued>();
+    // SAFETY: the kernel passes a pointer to a whole siginfo_t, which has these fields where a queued one has them.
+    let (code, pid, value) = unsafe { ((*info).code, (*info).sender.pid, (*info).sender.value) };
+    code == libc::SI_QUEUE && pid == getpid() && value == ours()
 }
 
-// The kernel's is 128 bytes.
-const _: () = assert!(size_of::<Queued>() >= size_of::<libc::siginfo_t>() || size_of::<usize>() == 4);
+const _: () = assert!(size_of::<Queued>() >= size_of::<libc::siginfo_t>());
 
 /// Counts the calling thread in this round, if it is still on; how many there are then.
 fn count_in(word: &AtomicU32, round: u32) -> Option<u32> {
