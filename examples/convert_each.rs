@@ -10,14 +10,14 @@
 //! as standard input and output. So the policy holds no more than what the child needs to start, and is enforced
 //! between fork and exec: the child is confined before its first instruction, whether it confines itself or not.
 //!
-//! An image that takes its converter over can spoil its own output and no other. It can also run forever or fill the
-//! disk, which Landlock does not limit.
+//! An image that takes its converter over can write its own output and no other file. It can also run forever or fill
+//! the disk, which Landlock does not limit.
 
 use std::env;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -49,7 +49,14 @@ fn convert_each(files: &[OsString]) -> Result<bool, Box<dyn Error>> {
     let mut all = true;
     for file in files {
         match convert(&converter, &policy, file) {
-            Ok(output) => println!("{}: converted to {}", printable(file), printable(&output)),
+            Ok(output) => {
+                let (file, output) = (printable(file), printable(&output));
+                // That it cannot be told is no reason to leave the remaining files.
+                if let Err(error) = writeln!(io::stdout(), "{file}: converted to {output}") {
+                    eprintln!("convert_each: standard output: {error}");
+                    all = false;
+                }
+            }
             Err(error) => {
                 eprintln!("{}: failed: {error}", printable(file));
                 all = false;
@@ -61,7 +68,14 @@ fn convert_each(files: &[OsString]) -> Result<bool, Box<dyn Error>> {
 
 /// What a converter may do: start. It gets no variable of ours, so none decides where its libraries are found.
 fn confinement(converter: &Path) -> Result<Policy, Box<dyn Error>> {
-    let program = Program::find_for(converter, &Start::default())?;
+    let program = Program::find_for(converter, &Start::default()).map_err(|error| {
+        let hint = if error.is_program_missing() {
+            "; this builds it: cargo build -p palisade-examples --bins"
+        } else {
+            ""
+        };
+        format!("{}{hint}", error.message())
+    })?;
     let policy = Policy::new().rules(program.rules());
     // A child reports nothing. So it is tried here, once for all: an error if this kernel cannot restrict files and TCP
     // ports, and what else it cannot restrict is told.
@@ -78,7 +92,15 @@ fn convert(converter: &Path, policy: &Policy, file: &OsStr) -> Result<OsString, 
     let mut output = file.to_owned();
     output.push(".png");
     // Nothing that is there already is overwritten, be it a link to somewhere else.
-    let png = File::create_new(&output).map_err(|error| format!("{}: {error}", printable(&output)))?;
+    let png = File::create_new(&output).map_err(|error| {
+        let name = printable(&output);
+        match error.kind() {
+            ErrorKind::AlreadyExists => {
+                format!("{name}: is there already, and is not overwritten: remove it first")
+            }
+            _ => format!("{name}: {error}"),
+        }
+    })?;
     let converted = run(converter, policy, input, png);
     if converted.is_err() {
         fs::remove_file(&output)?;

@@ -6,6 +6,11 @@
 //! cargo run -p palisade-examples --bin https_client -- --ca my-ca.pem https://localhost:8443/
 //! ```
 //!
+//! `--ca` names a PEM file with the certificate of the authority that signed the server's. A server's certificate that
+//! signed itself is one if it does not say that it is an authority, as those made by `openssl req -x509` do
+//! (`CaUsedAsEndEntity` is the error then): make it with `-addext basicConstraints=CA:FALSE`, and name the server in
+//! it, with `-addext subjectAltName=DNS:localhost`.
+//!
 //! When it confines: as soon as the port is known, which is from the command line alone, and before it sends or
 //! receives a byte. Whatever the server answers, TLS, HTTP and certificates are parsed confined. If it sends the client
 //! elsewhere by a redirect, it can do so to this port only: the kernel knows ports and no addresses.
@@ -17,12 +22,11 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, io};
 
-use palisade::{Policy, Preset};
+use palisade::{Policy, Preset, printable};
 use rustls::crypto::{CryptoProvider, ring};
 use ureq::Agent;
 use ureq::http::Uri;
@@ -46,18 +50,24 @@ fn run() -> Result<()> {
 
     confine(port)?;
 
-    io::stdout().write_all(&fetch(&url, ca)?)?;
+    let authorities = authorities(ca)?;
+    let page = fetch(&url, &authorities).map_err(|e| format!("{url}: {e}"))?;
+    let mut out = io::stdout();
+    out.write_all(&page).and_then(|()| out.flush()).map_err(|e| format!("standard output: {e}"))?;
     Ok(())
 }
 
-/// The URL, and the file of authorities, open.
-fn arguments(mut args: impl Iterator<Item = OsString>) -> Result<(Uri, Option<File>)> {
+/// The file of authorities: its name, to be told in errors, and itself, open.
+type Ca = (OsString, File);
+
+/// The URL, and the file of authorities.
+fn arguments(mut args: impl Iterator<Item = OsString>) -> Result<(Uri, Option<Ca>)> {
     let (mut url, mut ca) = (None, None);
     while let Some(arg) = args.next() {
         if arg == "--ca" {
             let path = args.next().ok_or("--ca needs a file")?;
-            let open = File::open(&path).map_err(|e| format!("{}: {e}", Path::new(&path).display()))?;
-            ca = Some(open);
+            let open = File::open(&path).map_err(|e| format!("{}: {e}", printable(&path)))?;
+            ca = Some((path, open));
         } else {
             let text = arg.to_str().ok_or("the URL is not UTF-8")?;
             url = Some(text.parse().map_err(|e| format!("{text}: {e}"))?);
@@ -80,11 +90,11 @@ pub fn confine(port: u16) -> palisade::Result<()> {
     Ok(())
 }
 
-/// The page.
-pub fn fetch(url: &Uri, ca: Option<File>) -> Result<Vec<u8>> {
+/// The page, from a server that one of the authorities vouches for.
+pub fn fetch(url: &Uri, authorities: &[Certificate<'static>]) -> Result<Vec<u8>> {
     // An error means that there is one already.
     let _ = CryptoProvider::install_default(ring::default_provider());
-    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&authorities(ca)?)).build();
+    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(authorities)).build();
     let agent = Agent::config_builder()
         .tls_config(tls)
         .https_only(true)
@@ -97,19 +107,24 @@ pub fn fetch(url: &Uri, ca: Option<File>) -> Result<Vec<u8>> {
 }
 
 /// The system's authorities, and those of the file.
-fn authorities(ca: Option<File>) -> Result<Vec<Certificate<'static>>> {
+pub fn authorities(ca: Option<Ca>) -> Result<Vec<Certificate<'static>>> {
     let system = rustls_native_certs::load_native_certs();
     for error in system.errors {
         eprintln!("https_client: {error}");
     }
     let mut found: Vec<_> = system.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    if let Some(mut file) = ca {
+    if let Some((name, mut file)) = ca {
+        let name = printable(&name);
+        let before = found.len();
         let mut pem = Vec::new();
-        file.read_to_end(&mut pem)?;
+        file.read_to_end(&mut pem).map_err(|e| format!("{name}: {e}"))?;
         for item in parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) = item? {
+            if let PemItem::Certificate(certificate) = item.map_err(|e| format!("{name}: {e}"))? {
                 found.push(certificate);
             }
+        }
+        if found.len() == before {
+            return Err(format!("{name}: no certificate in it").into());
         }
     }
     Ok(found)

@@ -6,17 +6,24 @@
 //!
 //! Images come from anywhere, and decoders have bugs. This program is confined before it reads the first byte, without a
 //! single rule: standard input and output are open already, and what is open stays usable. Whoever takes the decoder
-//! over has these two, and no file, no TCP port and no other program. What the kernel cannot restrict (before Linux 7.2
-//! UDP, for one) is in the report that `enforce` returns.
+//! over has these two; he can open no file, connect by no plain TCP and start no installed program. What this kernel
+//! cannot restrict (before Linux 7.2 UDP, for one) is in the report that `enforce` returns; what Landlock leaves open
+//! on every kernel (Multipath TCP, modes and owners of files, and more) is in SECURITY.md.
 
+use std::env;
 use std::error::Error;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use image::ImageFormat;
 use palisade::{Policy, Report};
 
 fn main() -> ExitCode {
+    // Who names a file expects it to be read; at a terminal it would wait for an image, or print one.
+    if env::args_os().len() > 1 || io::stdin().is_terminal() || io::stdout().is_terminal() {
+        eprintln!("usage: image_converter <IMAGE >PNG");
+        return ExitCode::FAILURE;
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,7 +38,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     convert(io::stdin().lock(), io::stdout().lock())
 }
 
-/// Nothing at all is allowed to this process from here on.
+/// This process is granted nothing at all from here on.
 pub fn confine() -> palisade::Result<Report> {
     Policy::new().enforce()
 }

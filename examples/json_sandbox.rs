@@ -75,7 +75,7 @@ pub fn confine(sandbox: &Sandbox, program: &Program) -> Result<Report, String> {
     sandbox.policy().rules(program.rules()).enforce().map_err(|error| {
         // The library's hints are for whoever writes a policy in Rust; here it is written in JSON.
         let hint = match () {
-            () if error.is_missing_path() => "; what may be missing belongs into \"optional_paths\"",
+            () if error.is_missing_path() => "; what may be missing belongs in \"optional_paths\"",
             () if error.is_unsupported() => "; \"require\" names what must be restricted",
             () => "",
         };
@@ -85,7 +85,7 @@ pub fn confine(sandbox: &Sandbox, program: &Program) -> Result<Report, String> {
 
 /// The file. What is unknown in it is an error: a word that is misspelt must not be left out in silence.
 #[derive(serde::Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
 pub struct Sandbox {
     paths: Vec<Text<Rule>>,
     optional_paths: Vec<Text<Rule>>,
@@ -103,6 +103,10 @@ impl Sandbox {
     pub fn read(file: &OsStr) -> Result<Sandbox, String> {
         let name = printable(file);
         let text = fs::read_to_string(file).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+        // serde would take a list as the values of the keys, in their order, and so `[]` as an empty sandbox.
+        if text.trim_start().starts_with('[') {
+            return Err(format!("{name}: is a list: expected an object"));
+        }
         serde_json::from_str(&text).map_err(|error| {
             let why = error.to_string();
             let place = format!(" at line {} column {}", error.line(), error.column());
@@ -144,7 +148,7 @@ impl<T: FromStr<Err: Display>> Visitor<'_> for Parse<T> {
     type Value = Text<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a text")
+        f.write_str("a text or, for a port, a whole number from 0 to 65535")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<T>, E> {

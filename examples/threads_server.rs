@@ -6,7 +6,7 @@
 //! ```sh
 //! mkdir public; echo Hello. >public/hello
 //! cargo run -p palisade-examples --bin threads_server -- public 127.0.0.1:7070
-//! echo hello | nc 127.0.0.1 7070
+//! bash -c 'exec 3<>/dev/tcp/127.0.0.1/7070; echo hello >&3; cat <&3'
 //! ```
 //!
 //! When it confines: as late as it can, after all that the runtime and the libraries of a large program do when they
@@ -15,11 +15,12 @@
 //! stopped, `enforce()` is an error, nobody is confined, and nothing is served. Where a program can confine itself before
 //! it has threads, as the example `wiki`, that is simpler.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, io};
 
-use palisade::{Policy, Report};
+use palisade::{Policy, Report, printable, ro};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -49,11 +50,13 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(address).await.map_err(|e| format!("{address}: {e}"))?;
     // tokio asks for files in blocking threads.
     let found = tokio::fs::canonicalize(folder).await;
-    let folder = found.map_err(|e| format!("{}: {e}", Path::new(folder).display()))?;
+    let folder = found.map_err(|e| format!("{}: {e}", printable(folder)))?;
 
-    eprint!("{}", confine(&folder)?);
+    // The library's hints are for whoever writes a policy; whoever starts a server wants to know what happened.
+    let report = confine(&folder).map_err(|error| error.message().to_string())?;
+    eprint!("{report}");
 
-    println!("{}", listener.local_addr()?);
+    writeln!(io::stdout(), "{}", listener.local_addr()?).map_err(|e| format!("standard output: {e}"))?;
     loop {
         let (client, _) = listener.accept().await?;
         let folder = folder.clone();
@@ -65,10 +68,10 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// From here on the whole process may read its folder, and nothing else. Should the kernel refuse one thread when others
-/// are confined already, the process ends at once: no thread goes on free.
+/// From here on the whole process may read its folder, and nothing else; a file in the folder's place is an error.
+/// Should the kernel refuse one thread when others are confined already, the process ends at once: no thread goes on free.
 pub fn confine(folder: &Path) -> palisade::Result<Report> {
-    Policy::new().ro(folder).abort_if_partial().enforce()
+    Policy::new().rule(ro(folder).dir()).abort_if_partial().enforce()
 }
 
 /// Answers one line. The name is not checked, so that it is seen that the kernel refuses what is outside the folder; a

@@ -1,5 +1,5 @@
-//! A wiki: each page is a text file in one folder, and that folder is all the server can touch. Should a request ever
-//! take the server over, or just find a name that gets past its check, the kernel refuses every other file.
+//! A wiki: each page is a text file in one folder, and the server can open no other file. Should a request ever take
+//! the server over, or just find a name that gets past its check, the kernel refuses to open it.
 //!
 //! ```sh
 //! mkdir pages
@@ -9,13 +9,15 @@
 //! curl --unix-socket wiki.sock http://wiki/
 //! ```
 //!
-//! When it confines: after both sockets listen, so that it needs no right to bind and nobody who takes it over has one;
-//! before the first connection is accepted, for what comes in there is not to be trusted. And before tokio starts its
-//! threads: each is then confined from its first instruction, on every kernel. A server whose threads are there first
+//! When it confines: after both sockets listen, so that it needs no right to bind, and whoever takes it over has none.
+//! (He can still listen without binding, on a port that the kernel chooses: SECURITY.md has that, and Multipath TCP.)
+//! And before the first connection is accepted, for what comes in there is not to be trusted; and before tokio starts
+//! its threads: each is then confined from its first instruction, on every kernel. A server whose threads are there first
 //! is the example `threads_server`.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ use axum::Router;
 use axum::extract::{Path as Name, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use palisade::{Policy, Rights, path};
+use palisade::{Policy, Rights, path, printable};
 
 fn main() -> ExitCode {
     match run() {
@@ -43,18 +45,26 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: wiki FOLDER ADDRESS:PORT SOCKET".into());
     };
     let address = address.to_str().ok_or("the address is not UTF-8")?;
-    let listeners = listen(address, socket.as_ref())?;
     let pages = PathBuf::from(pages);
+    // Before there is a socket, which would stay behind.
+    let found = fs::metadata(&pages).map_err(|e| format!("{}: {e}", printable(&pages)))?;
+    if !found.is_dir() {
+        return Err(format!("{}: is no directory", printable(&pages)).into());
+    }
+    let listeners = listen(address, socket.as_ref())?;
 
-    confine(&pages)?;
+    // The library's hints are for whoever writes a policy; whoever starts a server wants to know what happened.
+    confine(&pages).map_err(|error| error.message().to_string())?;
 
-    println!("http://{}", listeners.0.local_addr()?);
+    writeln!(io::stdout(), "http://{}", listeners.0.local_addr()?)
+        .map_err(|e| format!("standard output: {e}"))?;
     serve(listeners, Wiki { pages, is_name })?;
     Ok(())
 }
 
 /// What the server may do from here on: read, list and write the files of its folder, and make new ones. No links, no
-/// folders, nothing removed or executed, no port bound and none connected to.
+/// folders, nothing removed or executed, and no right to bind a TCP port
+/// or to connect to one.
 pub fn confine(pages: &Path) -> palisade::Result<()> {
     let rights = Rights::RO | Rights::WRITE_FILE | Rights::TRUNCATE | Rights::MAKE_REG;
     Policy::new().rule(path(pages).rights(rights).dir()).enforce()?;
@@ -64,11 +74,13 @@ pub fn confine(pages: &Path) -> palisade::Result<()> {
 /// All that has to be open before the server is confined.
 pub fn listen(address: &str, socket: &Path) -> Result<(TcpListener, UnixListener), String> {
     let tcp = TcpListener::bind(address).map_err(|e| format!("{address}: {e}"))?;
-    // Once confined we cannot remove our socket: the next of us does, if nobody answers there.
-    if UnixStream::connect(socket).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
+    // Once confined we cannot remove our socket: the next of us does, if nobody answers there. Nor does anybody answer
+    // at an ordinary file, which is not ours to remove.
+    let is_socket = fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(socket).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
         let _ = fs::remove_file(socket);
     }
-    let unix = UnixListener::bind(socket).map_err(|e| format!("{}: {e}", socket.display()))?;
+    let unix = UnixListener::bind(socket).map_err(|e| format!("{}: {e}", printable(socket)))?;
     Ok((tcp, unix))
 }
 

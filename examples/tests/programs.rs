@@ -15,6 +15,9 @@ use palisade::{Kernel, Policy};
 /// Arguments: none.
 const NONE: [&str; 0] = [];
 
+/// How an error ends if standard output takes nothing.
+const FULL: &str = ": standard output: No space left on device (os error 28)\n";
+
 #[test]
 fn os_release_reads_one_file() {
     each_user(|user| {
@@ -28,6 +31,8 @@ fn os_release_reads_one_file() {
         let end =
             format!("/etc/os-release: {size} bytes read\n/etc/passwd: Permission denied (os error 13)\n");
         assert!(text.starts_with("This process (") && text.ends_with(&end), "{text}");
+        let untold = format!("os_release{FULL}");
+        user.run_to_full(env!("CARGO_BIN_EXE_os_release"), NONE).said(1, "", &untold);
     });
 }
 
@@ -110,6 +115,21 @@ fn image_converter_says_what_is_wrong_with_an_image() {
                 ran.cannot_be_confined(1);
             }
         }
+    });
+}
+
+#[test]
+fn image_converter_says_how_it_is_used() {
+    each_user(|user| {
+        let program = env!("CARGO_BIN_EXE_image_converter");
+        let usage = "usage: image_converter <IMAGE >PNG\n";
+        user.run(program, ["a.png"]).said(1, "", usage);
+        let mut at_a_terminal = user.command(user.binary(program));
+        at_a_terminal.stdin(File::open("/dev/ptmx").unwrap());
+        Ran::of(user, at_a_terminal).said(1, "", usage);
+        let mut to_a_terminal = user.command("sh");
+        to_a_terminal.args(["-c", "exec \"$0\" > /dev/ptmx"]).arg(user.binary(program));
+        Ran::of(user, to_a_terminal).said(1, "", usage);
     });
 }
 
@@ -248,7 +268,18 @@ fn json_sandbox_says_what_is_wrong_with_the_file() {
             ("{\"require\": [\"tpc\"]}", ":1:18: \"tpc\" is no category and no right; did you mean tcp?\n"),
             ("{\"bind_tcp\": [70000]}", ":1:19: \"70000\" is no port; a port is a number from 0 to 65535, "),
             ("{\"bind_tcp\": [\"90-80\"]}", ":1:21: the port range 90-80 is empty; did you mean 80-90?\n"),
-            ("{\"bind_tcp\": [true]}", ":1:18: invalid type: boolean `true`, expected a text\n"),
+            (
+                "{\"bind_tcp\": [true]}",
+                ":1:18: invalid type: boolean `true`, expected a text or, for a port, ",
+            ),
+            (
+                "{\"bind_tcp\": [-1]}",
+                " `-1`, expected a text or, for a port, a whole number from 0 to 65535\n",
+            ),
+            ("{\"bind_tcp\": [44.5]}", " `44.5`, expected a text or, for a port, a whole number "),
+            ("[]", ": is a list: expected an object\n"),
+            (" [[\"r:/usr\"]]", ": is a list: expected an object\n"),
+            ("5", ":1:1: invalid type: integer `5`, expected an object\n"),
         ] {
             let ran = json_sandbox(user, sandbox, &["echo", "runs"]);
             ran.failed(125, error);
@@ -260,7 +291,10 @@ fn json_sandbox_says_what_is_wrong_with_the_file() {
             assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
         }
         for (sandbox, error) in [
-            (r#"{"paths": ["r:missing"]}"#, "missing: does not exist (ENOENT); what may be missing belongs"),
+            (
+                r#"{"paths": ["r:missing"]}"#,
+                "missing: does not exist (ENOENT); what may be missing belongs in \"optional_paths\"\n",
+            ),
             (
                 r#"{"paths": ["d:r:sandbox.json"]}"#,
                 "sandbox.json: is no directory, and the rule insists on one\n",
@@ -398,6 +432,25 @@ fn convert_each_converts_each() {
 }
 
 #[test]
+fn convert_each_goes_on_when_it_cannot_tell() {
+    each_user(|user| {
+        let names = ["a.bmp", "b.bmp"].map(|name| user.file(name, picture(ImageFormat::Bmp)));
+        user.binary_as(env!("CARGO_BIN_EXE_image_converter"), "image_converter");
+        let ran = user.run_to_full(env!("CARGO_BIN_EXE_convert_each"), &names);
+        if !enforces() {
+            ran.cannot_be_confined(1);
+            return;
+        }
+        let untold = format!("convert_each{FULL}");
+        ran.said(1, "", &format!("{}{untold}{untold}", lost("convert_each")));
+        for name in names {
+            let png = fs::read(name.with_extension("bmp.png")).unwrap();
+            is_png_of(&png, &picture(ImageFormat::Bmp));
+        }
+    });
+}
+
+#[test]
 fn convert_each_goes_on_when_one_fails() {
     each_user(|user| {
         user.file("broken", "no image");
@@ -416,7 +469,7 @@ fn convert_each_goes_on_when_one_fails() {
         let stderr = lost("convert_each")
             + "mis\\u{1b}sing: failed: No such file or directory (os error 2)\n"
             + "broken: failed: exit status: 1: image_converter: The image format could not be determined\n"
-            + "there.bmp: failed: there.bmp.png: File exists (os error 17)\n";
+            + "there.bmp: failed: there.bmp.png: is there already, and is not overwritten: remove it first\n";
         ran.said(1, "good.jpg: converted to good.jpg.png\n", &stderr);
         is_png_of(&fs::read(user.home().join("good.jpg.png")).unwrap(), &picture(ImageFormat::Jpeg));
     });
@@ -426,7 +479,8 @@ fn convert_each_goes_on_when_one_fails() {
 fn convert_each_needs_the_converter_beside_it() {
     each_user(|user| {
         let ran = user.run(env!("CARGO_BIN_EXE_convert_each"), ["a.jpg"]);
-        ran.failed(1, "/image_converter: is not found: there is no such file\n");
+        ran.failed(1, "/image_converter: is not found: there is no such file; this builds it: ")
+            .failed(1, ": cargo build -p palisade-examples --bins\n");
         user.run(env!("CARGO_BIN_EXE_convert_each"), NONE).said(1, "", "usage: convert_each FILE...\n");
     });
 }

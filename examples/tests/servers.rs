@@ -131,9 +131,27 @@ fn wiki_serves_its_pages_and_nothing_else() {
 
         // Its socket is its own as long as it runs, and the next one's then.
         user.run(program, &args).failed(1, "wiki.sock: Address already in use");
-        user.run(program, ["missing", "127.0.0.1:0", "other.sock"]).failed(1, "missing");
+        // What is no socket is not its own, though nobody answers there either.
+        symlink("wiki.sock", user.home().join("link.sock")).unwrap();
+        for name in ["upload", "link.sock"] {
+            let error = format!("wiki: {name}: Address already in use (os error 98)\n");
+            user.run(program, ["pages", "127.0.0.1:0", name]).said(1, "", &error);
+        }
+        assert_eq!(fs::read_to_string(&upload).unwrap(), "Uploaded.\n");
+        let other = |folder| user.run(program, [folder, "127.0.0.1:0", "other.sock"]);
+        other("missing").said(1, "", "wiki: missing: No such file or directory (os error 2)\n");
+        other("upload").said(1, "", "wiki: upload: is no directory\n");
+        assert!(!user.home().join("other.sock").exists());
+        user.run_to_full(program, ["pages", "127.0.0.1:0", "full.sock"]).said(
+            1,
+            "",
+            "wiki: standard output: No space left on device (os error 28)\n",
+        );
         user.run(program, ["pages"]).failed(1, "usage: wiki");
         drop(server);
+        // A link to a socket at which nobody answers.
+        user.run(program, ["pages", "127.0.0.1:0", "link.sock"])
+            .failed(1, "link.sock: Address already in use");
         Server::start(user, program, &args, "http://127.0.0.1:");
     });
 }
@@ -238,6 +256,11 @@ fn threads_server_serves_its_folder_and_nothing_else() {
             }
         });
         assert_eq!(ask("hello"), "Hello.\n");
+
+        let file = user.run(program, ["public/hello", "127.0.0.1:0"]);
+        file.failed(1, "/public/hello: is no directory, and the rule insists on one\n");
+        user.run_to_full(program, &args)
+            .failed(1, "threads_server: standard output: No space left on device (os error 28)\n");
     });
 }
 
@@ -363,6 +386,23 @@ fn https_client_fetches_from_one_port() {
         user.run(program, [server.url("/hello")]).failed(1, "invalid peer certificate: UnknownIssuer");
         user.run(program, ["--ca", "missing.pem", &server.url("/hello")])
             .failed(1, "missing.pem: No such file");
+        user.file("empty.pem", "no certificate");
+        user.run(program, ["--ca", "empty.pem", &server.url("/hello")]).said(
+            1,
+            "",
+            "https_client: empty.pem: no certificate in it\n",
+        );
+        // Nobody listens there.
+        user.run(program, ["https://localhost:1/"]).said(
+            1,
+            "",
+            "https_client: https://localhost:1/: io: Connection refused (os error 111)\n",
+        );
+        user.run_to_full(program, ["--ca", "ca.pem", &server.url("/hello")]).said(
+            1,
+            "",
+            "https_client: standard output: No space left on device (os error 28)\n",
+        );
         user.run(program, ["http://localhost/"]).failed(1, "not an https URL");
         user.run(program, [""; 0]).failed(1, "usage: https_client");
     });

@@ -25,20 +25,22 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut attacker = attack::Attacker::from_arguments();
     let url: Uri = attacker.target("url").parse()?;
     let redirect: Uri = attacker.target("redirect").parse()?;
-    let (ca, again) = (File::open(attacker.target("ca"))?, File::open(attacker.target("ca"))?);
+    let ca = attacker.target("ca");
+    let (open, again) = (File::open(&ca)?, File::open(&ca)?);
     if !attacker.is_free() {
         example::confine(example::port(&url)?)?;
     }
 
-    attacker.attempt("fetch a page", fetch(&url, ca));
+    attacker.attempt("fetch a page", fetch(&url, open));
     attacker.attempt("fetch a page of another port by a redirect", fetch(&redirect, again));
-    attacker.attempt("open the file of authorities again", File::open(attacker.target("ca")));
+    attacker.attempt("open the file of authorities again", File::open(ca));
     attacker.everything();
     Ok(())
 }
 
 fn fetch(url: &Uri, ca: File) -> io::Result<Vec<u8>> {
-    example::fetch(url, Some(ca)).map_err(|error| match error.downcast::<ureq::Error>() {
+    let fetched = example::authorities(Some(("--ca".into(), ca))).and_then(|ca| example::fetch(url, &ca));
+    fetched.map_err(|error| match error.downcast::<ureq::Error>() {
         Ok(error) => error.into_io(),
         Err(error) => io::Error::other(error.to_string()),
     })

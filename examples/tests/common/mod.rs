@@ -144,6 +144,13 @@ impl User {
         command.args(args);
         Ran::of(self, command)
     }
+
+    /// The same, where nothing can be written to standard output.
+    pub fn run_to_full<S: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = S>) -> Ran {
+        let mut command = self.command("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" > /dev/full"]).arg(self.binary(program)).args(args);
+        Ran::of(self, command)
+    }
 }
 
 /// What came of a command.
