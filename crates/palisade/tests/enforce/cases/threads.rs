@@ -29,6 +29,7 @@ cases![
     enforce_covers_threads_beside_workers_of_io_uring,
     a_thread_that_waits_goes_on_waiting,
     a_thread_that_blocks_signals_is_named_and_nobody_is_confined,
+    a_thread_that_blocks_some_signals_is_no_error,
     a_thread_whose_filter_refuses_is_named_and_nobody_is_confined,
     a_thread_that_dies_when_it_is_signalled_is_no_error,
     a_thread_that_dies_when_it_stands_is_not_counted,
@@ -38,6 +39,7 @@ cases![
     handlers_of_the_program_are_put_back_and_miss_no_signal,
     a_signal_that_the_program_waits_for_is_left_alone,
     processes_forked_meanwhile_can_confine_themselves,
+    forks_keep_no_descriptors_of_their_parents,
     threads_have_domains_of_their_own_before_abi_8,
     hole_children_that_were_started_before_stay_free,
     hole_enforce_replaces_what_a_thread_confined_itself_to,
@@ -264,19 +266,34 @@ fn a_thread_that_blocks_signals_is_named_and_nobody_is_confined() {
     });
 }
 
+/// It may wait for one of them; another is taken then.
+fn a_thread_that_blocks_some_signals_is_no_error() {
+    in_fork(|| {
+        let file = file();
+        let other = Worker::named("other");
+        other.ask(|| (0..5).for_each(|i| sys::block(nix::libc::SIGRTMAX() - i)));
+        check_report(&enforce().unwrap(), covers());
+        refused(Errno::EACCES, other.read(&file));
+        refused(Errno::EACCES, fs::read(&file));
+    });
+}
+
 fn a_thread_whose_filter_refuses_is_named_and_nobody_is_confined() {
-    for (call, name) in
-        [(446, "landlock_restrict_self"), (nix::libc::SYS_prctl, "prctl(PR_SET_NO_NEW_PRIVS)")]
-    {
+    // The last answers in the kernel's place that it is done.
+    for (call, errno, why) in [
+        (446, Errno::EPERM, "refuses landlock_restrict_self"),
+        (nix::libc::SYS_prctl, Errno::EPERM, "refuses prctl(PR_SET_NO_NEW_PRIVS)"),
+        (446, Errno::UnknownErrno, "answers landlock_restrict_self in the kernel's place"),
+    ] {
         in_fork(|| {
             let file = file();
             let (other, filtered) = (Worker::named("other"), Worker::named("filtered"));
-            filtered.ask(move || sys::filter(call, Answer::Errno(Errno::EPERM)));
+            filtered.ask(move || sys::filter(call, Answer::Errno(errno)));
             let done = enforce();
             if (1..8).contains(&abi()) {
                 let error = done.unwrap_err();
-                is_refused_for(&error, "(filtered)", &format!("refuses {name}"));
-                assert_eq!(error.errno(), Some(Errno::EPERM as i32));
+                is_refused_for(&error, "(filtered)", why);
+                assert_eq!(error.errno(), Some(errno as i32).filter(|errno| *errno != 0));
                 [&other, &filtered].into_iter().for_each(|worker| works(worker.read(&file)));
                 works(fs::read(&file));
             } else {
@@ -445,7 +462,9 @@ fn handlers_of_the_program_are_put_back_and_miss_no_signal() {
                 thread::yield_now();
             }
             assert_eq!(realtime().map(sys::handler).collect::<Vec<_>>(), before);
-            assert_eq!(sys::counted(), (FOREIGN + OWN) as usize);
+            // A thread that came late to a try may have a handler called once more for it.
+            let more = sys::counted() - (FOREIGN + OWN) as usize;
+            assert!(more <= 16, "{more} signals that nobody sent");
         });
     }
 }
@@ -464,14 +483,15 @@ fn a_signal_that_the_program_waits_for_is_left_alone() {
     });
 }
 
-/// A fork has one thread, and a copy of all memory: of the state of an enforcement that is under way.
+/// A fork has one thread, and a copy of all memory: of the state of an enforcement that is under way. A thread that does
+/// not stop sees to it that one is, for long, with a moment between its tries to fork in.
 fn processes_forked_meanwhile_can_confine_themselves() {
     in_fork(|| {
         let file = file();
-        let forking = Worker::named("forking");
+        let (forking, deaf) = (Worker::named("forking"), Worker::named("deaf"));
+        deaf.ask(|| SigSet::all().thread_block().unwrap());
         let (send, answer) = channel();
-        let theirs = file.clone();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (theirs, stop) = (file.clone(), Arc::new(AtomicBool::new(false)));
         let go_on = stop.clone();
         forking.start(move || {
             let mut forks = 0;
@@ -486,14 +506,30 @@ fn processes_forked_meanwhile_can_confine_themselves() {
             }
             send.send(()).unwrap();
         });
-        let _others: Vec<_> = (0..8).map(|_| Worker::named("other")).collect();
-        // One layer for the forks.
-        for _ in 0..15 {
-            check_report(&Policy::new().rwx("/").best_effort().enforce().unwrap(), covers());
+        let done = Policy::new().rwx("/").best_effort().enforce();
+        if (1..8).contains(&abi()) {
+            is_refused_for(&done.unwrap_err(), "(deaf)", "blocks signal");
+        } else {
+            check_report(&done.unwrap(), covers());
         }
         stop.store(true, SeqCst);
         answer.recv().unwrap();
     });
+}
+
+/// What is kept open for the next policy is kept once, in a child of a child too.
+fn forks_keep_no_descriptors_of_their_parents() {
+    fn generation(left: u32, descriptors: usize) {
+        let _beside = Worker::named("beside");
+        check_report(&Policy::new().rwx("/").best_effort().enforce().unwrap(), covers());
+        let now = fs::read_dir("/proc/self/fd").unwrap().count();
+        assert!(left == 4 || now == descriptors, "{now}, not {descriptors}");
+        if left > 0 {
+            let pid = sys::fork_beside_threads(|| generation(left - 1, now));
+            assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
+        }
+    }
+    in_fork(|| generation(4, 0));
 }
 
 fn threads_have_domains_of_their_own_before_abi_8() {
