@@ -195,7 +195,7 @@ fn own_domains(threads: u32, enforced: Rights) -> String {
     if enforced.contains(Rights::ABSTRACT) {
         text.push_str(", nor connect to abstract UNIX sockets made by another thread");
     }
-    text.push_str("; to have one domain for all, enforce before starting threads");
+    text.push_str("; to avoid that, enforce before starting threads");
     if enforced.contains(Rights::SIGNAL) {
         text.push_str(", or leave signals unrestricted");
     }
