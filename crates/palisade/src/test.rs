@@ -19,7 +19,6 @@ const CASE: &str = "PALISADE_TEST_CASE";
 /// tests that should panic: a wrong name panics too.
 ///
 /// ```no_run
-/// # #[allow(clippy::test_attr_in_doctest)]
 /// #[test]
 /// fn settings_are_all_that_is_read() {
 ///     palisade::test::in_child("settings_are_all_that_is_read", || {
