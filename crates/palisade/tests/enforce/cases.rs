@@ -8,6 +8,7 @@ mod go_modes;
 mod go_tables;
 mod mounts;
 mod net;
+mod plan;
 mod presets;
 mod processes;
 mod refer;
@@ -34,6 +35,7 @@ pub const ALL: &[&[Case]] = &[
     threads::CASES,
     rules::CASES,
     requirements::CASES,
+    plan::CASES,
     presets::CASES,
     child::CASES,
 ];

@@ -103,7 +103,7 @@ impl Program {
     }
 }
 
-fn execute(arguments: &[&Path]) -> nix::Result<()> {
+pub fn execute(arguments: &[&Path]) -> nix::Result<()> {
     let c = |path: &&Path| CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
     let arguments: Vec<_> = arguments.iter().map(c).collect();
     execv(&arguments[0], &arguments).map(drop)
