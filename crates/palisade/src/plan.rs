@@ -191,7 +191,8 @@ impl Plan {
         for rule in rules {
             let terms = Terms {
                 rights: rule.terms.rights & self.handled,
-                quiet: rule.terms.quiet && !self.quiet.is_empty(),
+                // The kernel takes no quiet rule (EINVAL) where no right of its kind is quiet.
+                quiet: rule.terms.quiet && self.quiet.fs_bits() != 0,
                 ..rule.terms
             };
             // A path that the user named has to exist, also where the kernel lacks all that it would be granted.
@@ -635,6 +636,14 @@ mod tests {
             assert_eq!((plan.log.is_empty(), plan.quiet.is_empty()), (!log, !quiet));
             assert_eq!((plan.rules[0].terms.quiet, plan.notes().count()), (quiet, notes), "{abi}");
         }
+    }
+
+    #[test]
+    fn no_rule_is_quiet_where_scopes_alone_are() {
+        let policy = Policy::new().quiet([Rights::SIGNAL]).rule(rw("/a").quiet()).rule(path("/b").quiet());
+        let plan = policy.best_effort().plan(&kernel(10)).unwrap();
+        assert_eq!((plan.quiet, plan.rules.len()), (Rights::SIGNAL, 1));
+        assert!(!plan.rules[0].terms.quiet);
     }
 
     #[test]

@@ -302,14 +302,16 @@ fn quiet_and_log_never_fail() {
             refused(Errno::EACCES, fs::read(dir.join("g")));
         });
     }
-    for rule in [ro(dir.join("f")).quiet(), path(dir.join("g")).quiet(), rw(dir.join("f")).quiet()] {
-        in_fork(|| {
-            let quiet = Rights::READ_FILE | Rights::CONNECT_TCP | Rights::SIGNAL;
-            let report = confine(&Policy::new().quiet(quiet).rule(rule).ro(dir.join("f")));
-            let left_out = report.notes().any(|note| note.starts_with("quiet: left out"));
-            assert_eq!(left_out, (1..10).contains(&abi()), "{report}");
-            works(fs::read(dir.join("f")));
-            refused(Errno::EACCES, fs::read(dir.join("g")));
-        });
+    for quiet in [Rights::READ_FILE | Rights::CONNECT_TCP | Rights::SIGNAL, Rights::NET, Rights::SIGNAL] {
+        let of_directories = path(dir.join("f")).rights(Rights::C);
+        for rule in [ro(dir.join("f")), path(dir.join("g")), rw(dir.join("f")), of_directories] {
+            in_fork(|| {
+                let report = confine(&Policy::new().quiet(quiet).rule(rule.quiet()).ro(dir.join("f")));
+                let left_out = report.notes().any(|note| note.starts_with("quiet: left out"));
+                assert_eq!(left_out, (1..10).contains(&abi()), "{report}");
+                works(fs::read(dir.join("f")));
+                refused(Errno::EACCES, fs::read(dir.join("g")));
+            });
+        }
     }
 }
