@@ -476,12 +476,15 @@ impl Draft {
         }
         let rights = terms.rights & Rights::on_file();
         if rights.is_empty() {
+            let added = if terms.quiet { "" } else { "; no rule was added" };
             self.notes.push(format!(
-                "{}: no directory, so that nothing of {} applies to it; no rule was added",
+                "{}: no directory, so that nothing of {} applies to it{added}",
                 crate::printable(path),
                 terms.rights
             ));
-            return Ok(rights);
+            if !terms.quiet {
+                return Ok(rights);
+            }
         }
         sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags).map_err(|errno| failed(path, errno))?;
         Ok(rights)

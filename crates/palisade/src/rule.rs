@@ -160,8 +160,9 @@ impl Rule {
         self
     }
 
-    /// Refusals below these paths are not logged, for the rights that [`Policy::quiet`](crate::Policy::quiet)
-    /// names. ABI 10 (Linux 7.2); on an older kernel it changes nothing.
+    /// Refusals at and below these paths are not logged, for the rights that [`Policy::quiet`](crate::Policy::quiet)
+    /// names, whatever the rule allows. What needs several rights is logged if one that is refused is not among them.
+    /// ABI 10 (Linux 7.2); on an older kernel it changes nothing.
     pub fn quiet(mut self) -> Rule {
         self.terms.quiet = true;
         self
