@@ -172,7 +172,13 @@ impl Plan {
             self.notes.push(format!("log flags: left out; they need {}", named(LOG_ABI)));
         }
         if abi >= QUIET_ABI {
-            self.quiet = policy.quiet & self.handled;
+            self.quiet = (policy.quiet & self.handled) - Rights::NET;
+            let ports = policy.quiet & self.handled & Rights::NET;
+            if !ports.is_empty() {
+                self.notes.push(format!(
+                    "quiet: refusals of {ports} are logged all the same: a rule for a port cannot be quiet"
+                ));
+            }
         } else if !policy.quiet.is_empty() {
             self.notes.push(format!("quiet: left out; it needs {}", named(QUIET_ABI)));
         }
@@ -644,6 +650,15 @@ mod tests {
         let plan = policy.best_effort().plan(&kernel(10)).unwrap();
         assert_eq!((plan.quiet, plan.rules.len()), (Rights::SIGNAL, 1));
         assert!(!plan.rules[0].terms.quiet);
+    }
+
+    #[test]
+    fn a_port_is_never_quiet_and_a_note_says_so() {
+        let policy = Policy::new().quiet([Rights::READ_FILE, Rights::CONNECT_TCP]).best_effort();
+        let plan = policy.plan(&kernel(10)).unwrap();
+        let note =
+            "quiet: refusals of connect_tcp are logged all the same: a rule for a port cannot be quiet";
+        assert_eq!((plan.quiet, plan.notes().collect::<Vec<_>>()), (Rights::READ_FILE, vec![note]));
     }
 
     #[test]

@@ -244,8 +244,9 @@ impl Policy {
         self
     }
 
-    /// Keeps refusals of these rights out of the kernel's audit log: of file and port rights where a rule is
-    /// [`Rule::quiet`], of scopes everywhere. ABI 10 (Linux 7.2).
+    /// Keeps refusals of these rights out of the kernel's audit log: of file rights where a rule is [`Rule::quiet`], of
+    /// scopes everywhere; those of ports are logged all the same, and a note says so. Where several layers refuse, the
+    /// innermost decides. ABI 10 (Linux 7.2).
     ///
     /// ```
     /// use palisade::{Policy, Rights, ro};
