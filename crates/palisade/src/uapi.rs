@@ -141,7 +141,7 @@ bitflags::bitflags! {
     /// (Linux 6.15); on an older kernel, which logs nothing, they are left out and the report says so.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Log: u32 {
-        /// Refusals of the program that confines itself are not logged, until it executes another.
+        /// Refusals of the program that confines itself are not logged; by default they are, until it executes another.
         const SAME_EXEC_OFF = 1 << 0;
         /// Refusals after an execve are logged too; by default they are not.
         const NEW_EXEC_ON = 1 << 1;

@@ -1,5 +1,6 @@
 //! The cases, by subject.
 
+mod audit;
 mod child;
 mod devices;
 mod exec;
@@ -22,6 +23,8 @@ pub use exec::helper;
 use crate::harness::Case;
 
 pub const ALL: &[&[Case]] = &[
+    // First: what the others are refused would fill the log.
+    audit::CASES,
     go_tables::CASES,
     go_modes::CASES,
     files::CASES,

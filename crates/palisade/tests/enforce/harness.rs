@@ -27,6 +27,8 @@ use crate::sys;
 
 const CASE: &str = "PALISADE_CASE";
 const DIR: &str = "PALISADE_CASE_DIR";
+/// Has to be set for the cases named audit_…, which root alone can run: they turn the machine's auditing on.
+const AUDIT: &str = "PALISADE_AUDIT";
 /// A case that takes as long hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 /// The ordinary user: nobody's number nearly everywhere, but no name is looked up.
@@ -61,13 +63,19 @@ pub fn main(cases: &[&[Case]]) -> ExitCode {
     }
     let root = geteuid().is_root();
     let mut trials = Vec::new();
-    for (name, _) in cases {
-        for (who, ignored) in [("root", !root), ("user", false)] {
-            let name = format!("{who}::{name}");
+    for (case, _) in cases {
+        let audits = case.starts_with("audit_");
+        for who in if audits { &["root"][..] } else { &["root", "user"] } {
+            let name = format!("{who}::{case}");
+            let ignored = (*who == "root" && !root) || (audits && !may_audit());
             trials.push(Trial::test(name.clone(), move || run(&name, root)).with_ignored_flag(ignored));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn may_audit() -> bool {
+    std::env::var_os(AUDIT).is_some()
 }
 
 /// Gives up root for good, and stays visible to itself in /proc.
@@ -82,6 +90,11 @@ pub fn become_user() {
 fn run(name: &str, root: bool) -> Result<(), Failed> {
     if name.starts_with("root::") && !root {
         return Err("only root can run this".into());
+    }
+    if name.starts_with("root::audit_") && !may_audit() {
+        return Err(
+            format!("this turns the machine's auditing on for a moment: set {AUDIT} if it may").into()
+        );
     }
     let dir = tempfile::Builder::new().prefix("palisade-").tempdir()?;
     if root && name.starts_with("user::") {

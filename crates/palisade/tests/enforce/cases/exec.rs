@@ -31,8 +31,8 @@ cases![
 
 /// What a copy of this program does if its first argument is one of these: `+exit=N` ends with that status,
 /// `+read=PATH` with the error number of reading that file, `+stdin` with that of reading its standard input,
-/// `+descriptors` with the number of those that are open, `+user` with 0 if it is user 65534 in group 65533, and `+say`
-/// prints SAID and the current folder.
+/// `+descriptors` with the number of those that are open, `+user` with 0 if it is user 65534 in group 65533, `+say`
+/// prints SAID and the current folder, and `+audit` keeps auditing on.
 pub fn helper() -> Option<ExitCode> {
     let argument = std::env::args().nth(1)?;
     if let Some(code) = argument.strip_prefix("+exit=") {
@@ -42,6 +42,7 @@ pub fn helper() -> Option<ExitCode> {
         return Some(ExitCode::from(fs::read_dir("/proc/self/fd").unwrap().count() as u8));
     }
     match &*argument {
+        "+audit" => return Some(super::audit::keeper()),
         "+user" => {
             let is = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
             return Some(ExitCode::from(u8::from(is != (65534, 65533))));
