@@ -201,11 +201,9 @@ impl Plan {
                 quiet: rule.terms.quiet && self.quiet.fs_bits() != 0,
                 ..rule.terms
             };
-            // A path that the user named has to exist, also where the kernel lacks all that it would be granted.
-            if terms.rights.is_empty()
-                && !terms.quiet
-                && (terms.preset || !rule.terms.rights.intersects(lost))
-            {
+            // A path that the user named has to exist, also where the kernel lacks all that it is named for.
+            let lacking = rule.terms.rights.intersects(lost) || rule.terms.quiet;
+            if terms.rights.is_empty() && !terms.quiet && (terms.preset || !lacking) {
                 continue;
             }
             for target in &rule.targets {
@@ -648,8 +646,9 @@ mod tests {
     fn no_rule_is_quiet_where_scopes_alone_are() {
         let policy = Policy::new().quiet([Rights::SIGNAL]).rule(rw("/a").quiet()).rule(path("/b").quiet());
         let plan = policy.best_effort().plan(&kernel(10)).unwrap();
-        assert_eq!((plan.quiet, plan.rules.len()), (Rights::SIGNAL, 1));
-        assert!(!plan.rules[0].terms.quiet);
+        assert_eq!(plan.quiet, Rights::SIGNAL);
+        // Both paths have to exist, all the same.
+        assert_eq!(plan.rules.iter().map(|rule| rule.terms.quiet).collect::<Vec<_>>(), [false; 2]);
     }
 
     #[test]

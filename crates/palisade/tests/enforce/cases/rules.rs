@@ -137,7 +137,7 @@ fn missing_path_is_an_error_that_names_it() {
     let dir = tree();
     for (name, errno) in MISSING {
         let missing = dir.join(name);
-        for rule in [ro(&missing), rw(&missing).file(), ro([&dir, &missing])] {
+        for rule in [ro(&missing), rw(&missing).file(), ro([&dir, &missing]), path(&missing).quiet()] {
             let Some(error) = error(Policy::new().rule(rule)) else { return };
             assert!(error.is_missing_path());
             assert_eq!((error.path(), error.errno()), (Some(missing.as_path()), Some(errno)));
