@@ -115,7 +115,7 @@ pub(crate) const ERRATA: [Erratum; 4] = [
     erratum!(1, 4, "MPTCP, SMC and SCTP sockets are restricted by the TCP rights too"),
     erratum!(2, 6, "threads of one process that are confined apart cannot signal each other"),
     erratum!(3, 1, "a directory moved out of its bind mount while open may keep too many rights"),
-    erratum!(4, 1, "removing a file on an overlay file system needs make_char besides remove_file"),
+    erratum!(4, 1, "making a whiteout of an overlay (a device 0:0) needs make_char, and not make_reg"),
 ];
 
 /// System calls and flags: all of it is Linux's alone.

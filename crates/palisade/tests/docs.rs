@@ -99,8 +99,8 @@ fn every_name_of_both_go_modules_has_its_counterpart() {
     assert!(missing.is_empty(), "not in docs/from-go-landlock.md: {missing:?}");
 }
 
-/// The text of every test that enforces, of the library and of the command.
-fn tests_that_enforce() -> String {
+/// The text of every test that enforces, of the library and of the command, and of those of plans.
+fn tests_that_show() -> String {
     fn read(dir: &Path, all: &mut String) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -115,6 +115,7 @@ fn tests_that_enforce() -> String {
     let mut all = String::new();
     read(&crates.join("palisade/tests/enforce"), &mut all);
     read(&crates.join("palisade-cli/tests/command"), &mut all);
+    all.push_str(include_str!("plan.rs"));
     all
 }
 
@@ -126,7 +127,7 @@ fn is_name(word: &str) -> bool {
 fn every_claim_of_security_md_has_its_test_and_every_hole_its_claim() {
     let page = include_str!("../../../SECURITY.md");
     let (tests, named): (String, Vec<&str>) =
-        (tests_that_enforce(), page.split('`').skip(1).step_by(2).filter(|w| is_name(w)).collect());
+        (tests_that_show(), page.split('`').skip(1).step_by(2).filter(|w| is_name(w)).collect());
     let missing: Vec<_> = named.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty() && named.len() > 50, "SECURITY.md names tests that are none: {missing:?}");
     let holes = tests.split("fn hole_").skip(1).filter_map(|rest| rest.split('(').next());

@@ -9,6 +9,7 @@ mod go_modes;
 mod go_tables;
 mod mounts;
 mod net;
+mod overlay;
 mod plan;
 mod presets;
 mod processes;
@@ -19,6 +20,7 @@ mod threads;
 mod unix;
 
 pub use exec::helper;
+pub use overlay::can_overlay;
 
 use crate::harness::Case;
 
@@ -40,5 +42,6 @@ pub const ALL: &[&[Case]] = &[
     requirements::CASES,
     plan::CASES,
     presets::CASES,
+    overlay::CASES,
     child::CASES,
 ];
