@@ -10,6 +10,9 @@ use std::process::{Command, Output, Stdio};
 
 const NOBODY: u32 = 65534;
 
+/// The first ABI that restricts TCP.
+pub const TCP_ABI: u64 = 4;
+
 /// Someone who runs the command, in a fresh folder of his own.
 pub struct User {
     pub name: &'static str,
@@ -35,8 +38,8 @@ fn folder(owner: Option<u32>) -> tempfile::TempDir {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // The build's own folder may be closed to others. Another process copies: a descriptor of ours, open to write,
     // could be inherited by a neighbour's child, and make the copy busy.
-    let copied =
-        Command::new("cp").arg(env!("CARGO_BIN_EXE_palisade")).arg(dir.path().join("palisade")).status();
+    let palisade = std::env::var_os("PALISADE_BINARY").unwrap_or(env!("CARGO_BIN_EXE_palisade").into());
+    let copied = Command::new("cp").arg(palisade).arg(dir.path().join("palisade")).status();
     assert!(copied.unwrap().success());
     fs::create_dir(dir.path().join("w")).unwrap();
     chown(dir.path().join("w"), owner, owner).unwrap();
@@ -87,8 +90,16 @@ impl User {
         self.dir.path().join("palisade")
     }
 
-    /// Compiles `probe.c`, which says what is open to a program, as `probe` in his folder.
+    /// Compiles `probe.c`, which says what is open to a program, as `probe` in his folder; where there is no compiler,
+    /// PALISADE_PROBE names the program.
     pub fn probe(&self) -> PathBuf {
+        if let Some(compiled) = std::env::var_os("PALISADE_PROBE") {
+            let mut cp = self.command("cp");
+            cp.arg(compiled).arg("probe");
+            Ran::of(self, cp).works();
+            return self.home().join("probe");
+        }
+        assert!(found(&["cc"]));
         self.file("probe.c", include_str!("probe.c"));
         let mut cc = self.command("cc");
         cc.args(["-O1", "-Wall", "-Werror", "-o", "probe", "probe.c", "-lutil"]);
@@ -96,11 +107,17 @@ impl User {
         self.home().join("probe")
     }
 
-    /// The ABI of the kernel's Landlock, as `palisade status` says.
+    /// The ABI of the kernel's Landlock, as `palisade status` says; 0 if there is none.
     pub fn abi(&self) -> u64 {
-        let json = self.palisade(["status", "--json"]);
-        let json: serde_json::Value = serde_json::from_str(&json.works().stdout).unwrap();
+        let mut status = self.command(self.binary());
+        status.args(["status", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&Ran::of(self, status).stdout).unwrap();
         json["abi"].as_u64().unwrap()
+    }
+
+    /// The option without which nothing runs on this kernel, if it cannot restrict files and TCP.
+    pub fn go_on(&self) -> &'static str {
+        if self.abi() < TCP_ABI { "--best-effort" } else { "" }
     }
 
     /// `palisade` with these arguments.
