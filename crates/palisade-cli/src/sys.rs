@@ -69,16 +69,35 @@ fn prctl(op: libc::c_int, second: libc::c_ulong, third: libc::c_ulong) -> io::Re
 }
 
 /// `int close_range(first, ~0, CLOSE_RANGE_CLOEXEC)`, close_range(2): descriptors from `first` on are closed by execve.
+/// Before Linux 5.11, where nothing is confined by Landlock yet, each that /proc lists.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is passed, and no descriptor is closed now.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
-    Ok(())
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match check(closed).map_err(|error| (error.raw_os_error(), error)) {
+        Ok(_) => Ok(()),
+        Err((Some(libc::EINVAL | libc::ENOSYS), _)) => {
+            for entry in std::fs::read_dir("/proc/self/fd")? {
+                let fd = entry?.file_name().to_str().and_then(|fd| fd.parse().ok());
+                let fd = fd.ok_or(io::ErrorKind::InvalidData)?;
+                if fd >= first as i32 {
+                    set_flags(fd, libc::FD_CLOEXEC)?;
+                }
+            }
+            Ok(())
+        }
+        Err((_, error)) => Err(error),
+    }
 }
 
-/// `int fcntl(fd, F_SETFD, 0)`, fcntl(2): a descriptor stays open over execve.
+/// A descriptor stays open over execve.
 pub fn keep_on_exec(fd: i32) -> io::Result<()> {
+    set_flags(fd, 0)
+}
+
+/// `int fcntl(fd, F_SETFD, flags)`, fcntl(2)
+fn set_flags(fd: i32, flags: i32) -> io::Result<()> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into())?;
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }.into())?;
     Ok(())
 }
 

@@ -10,6 +10,9 @@ use std::process::{Command, Output, Stdio};
 
 const NOBODY: u32 = 65534;
 
+/// Names the compiled `probe.c`, where there is no compiler.
+const PROBE: &str = "PALISADE_PROBE";
+
 /// The first ABI that restricts TCP.
 pub const TCP_ABI: u64 = 4;
 
@@ -90,16 +93,14 @@ impl User {
         self.dir.path().join("palisade")
     }
 
-    /// Compiles `probe.c`, which says what is open to a program, as `probe` in his folder; where there is no compiler,
-    /// PALISADE_PROBE names the program.
+    /// Compiles `probe.c`, which says what is open to a program, as `probe` in his folder.
     pub fn probe(&self) -> PathBuf {
-        if let Some(compiled) = std::env::var_os("PALISADE_PROBE") {
+        if let Some(compiled) = std::env::var_os(PROBE) {
             let mut cp = self.command("cp");
             cp.arg(compiled).arg("probe");
             Ran::of(self, cp).works();
             return self.home().join("probe");
         }
-        assert!(found(&["cc"]));
         self.file("probe.c", include_str!("probe.c"));
         let mut cc = self.command("cc");
         cc.args(["-O1", "-Wall", "-Werror", "-o", "probe", "probe.c", "-lutil"]);
@@ -115,9 +116,9 @@ impl User {
         json["abi"].as_u64().unwrap()
     }
 
-    /// The option without which nothing runs on this kernel, if it cannot restrict files and TCP.
+    /// The option without which nothing runs on this kernel, if it cannot restrict files and TCP; and not to be told.
     pub fn go_on(&self) -> &'static str {
-        if self.abi() < TCP_ABI { "--best-effort" } else { "" }
+        if self.abi() < TCP_ABI { "-q --best-effort" } else { "" }
     }
 
     /// `palisade` with these arguments.
@@ -187,6 +188,11 @@ impl Ran {
         assert!(!self.stderr.contains("palisade: "), "{}: {}", self.what, self.stderr);
         self
     }
+}
+
+/// Whether there is a way to [`User::probe`]; else as [`found`].
+pub fn can_probe() -> bool {
+    std::env::var_os(PROBE).is_some() || found(&["cc"])
 }
 
 /// Whether the tools that a test needs are there. If not it cannot run: that is a failure where everything has to run

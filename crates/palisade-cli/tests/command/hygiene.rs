@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
-use crate::common::{Ran, User, each_user, found};
+use crate::common::{Ran, User, can_probe, each_user, found};
 
 /// What `probe self` prints.
 fn lines(ran: &Ran) -> BTreeMap<String, String> {
@@ -26,7 +26,8 @@ fn number(lines: &BTreeMap<String, String>, name: &str) -> u64 {
 /// `sh -c SCRIPT` unconfined, in which "$@" is `palisade run` with these words.
 fn by_shell(user: &User, script: &str, words: &str) -> Ran {
     let mut command = user.command("sh");
-    command.args(["-c", script, "sh"]).arg(user.binary()).arg("run").args(words.split_whitespace());
+    command.args(["-c", script, "sh"]).arg(user.binary()).arg("run");
+    command.args(user.go_on().split_whitespace().chain(words.split_whitespace()));
     Ran::of(user, command)
 }
 
@@ -47,7 +48,7 @@ const SETS: [&str; 4] = ["effective", "permitted", "inheritable", "ambient"];
 
 #[test]
 fn no_privileges_are_kept() {
-    if !found(&["cc"]) {
+    if !can_probe() {
         return;
     }
     each_user(|user| {
@@ -69,7 +70,7 @@ fn no_privileges_are_kept() {
 
 #[test]
 fn keep_caps_keeps_what_it_names() {
-    if !found(&["cc"]) {
+    if !can_probe() {
         return;
     }
     each_user(|user| {
@@ -134,7 +135,7 @@ fn ambient_capabilities_are_given_up() {
 
 #[test]
 fn descriptors_above_2_are_closed_but_those_to_keep() {
-    if !found(&["cc"]) {
+    if !can_probe() {
         return;
     }
     each_user(|user| {
@@ -166,7 +167,7 @@ fn descriptors_above_2_are_closed_but_those_to_keep() {
 
 #[test]
 fn nothing_is_typed_into_the_terminal() {
-    if !found(&["cc"]) {
+    if !can_probe() {
         return;
     }
     each_user(|user| {
@@ -312,7 +313,7 @@ fn palisade_becomes_command() {
 
 #[test]
 fn signals_are_as_the_caller_left_them() {
-    if !found(&["cc"]) {
+    if !can_probe() {
         return;
     }
     each_user(|user| {
