@@ -7,7 +7,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
-use crate::common::{Ran, TCP_ABI, User, each_user, found};
+use crate::common::{Ran, TCP_ABI, User, can_probe, each_user, found};
 
 type Lines = BTreeMap<String, String>;
 
@@ -63,7 +63,7 @@ struct Outside<'a> {
 
 impl<'a> Outside<'a> {
     fn new(user: &'a User) -> Outside<'a> {
-        assert!(found(&["setpriv"]));
+        assert!(found(&["setpriv"]) && can_probe());
         user.probe();
         let path = user.home().join("socket");
         let unix = UnixListener::bind(&path).unwrap();
@@ -375,7 +375,12 @@ fn no_backstop_says_what_is_open_and_opens_it_but_not_typing() {
             if outside.abi < UNIX_ABI {
                 expected.open(&[UNIX, &["unix connect"]]);
             }
-            expected.met(&outside.confined("--no-backstop", mode), mode);
+            let met = outside.confined("--no-backstop", mode);
+            // The mending of this has come to older kernels too, as Debian's 6.12, and nothing tells.
+            if (TCP_ABI..UDP_ABI).contains(&outside.abi) && met[FAST_OPEN[0]] == "EACCES" {
+                expected.set("EACCES", &[FAST_OPEN]);
+            }
+            expected.met(&met, mode);
         }
         let below = |abi: u64| outside.abi < abi;
         let (unix, udp, tcp) = (below(UNIX_ABI), below(UDP_ABI), below(TCP_ABI));
@@ -393,7 +398,8 @@ fn no_backstop_says_what_is_open_and_opens_it_but_not_typing() {
             (true, "io_uring"),
         ];
         let open: Vec<&str> = open.into_iter().filter(|(open, _)| *open).map(|(_, what)| what).collect();
-        let run = |words: &str| user.run(&format!("{} {words}", user.go_on()));
+        let best_effort = user.go_on().trim_start_matches("-q ");
+        let run = |words: &str| user.run(&format!("{best_effort} {words}"));
         run("--no-backstop -q -- true").said(0, "", "");
         let (with, without) = (run("-- true"), run("--no-backstop -- true"));
         if outside.abi == 0 {
