@@ -1,0 +1,310 @@
+//! The enforcement tests on every kernel that can be had, each in a virtual machine, and under the emulator for those
+//! that cannot.
+
+mod fetch;
+mod machine;
+mod table;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::time::Instant;
+use std::{fs, thread};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::emulate::{As, NEWEST};
+use fetch::Kernel;
+use machine::{Built, Finished, Image};
+use table::Row;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Install what is missing, as root on Debian.
+    #[arg(long)]
+    install: bool,
+    /// Write docs/kernels.md.
+    #[arg(long)]
+    write: bool,
+    /// Only the row with this title, as in the table; may be repeated. No proof of the rest.
+    #[arg(long, value_name = "TITLE", conflicts_with = "write")]
+    only: Vec<String>,
+    /// How many run at a time; as many as there are processors, unless it is said.
+    #[arg(long, value_name = "N")]
+    at_once: Option<usize>,
+}
+
+/// A line of kernels in a suite of Debian's.
+struct Line {
+    name: &'static str,
+    suite: &'static str,
+    /// The package that has the kernel: the newest that matches.
+    kernel: &'static str,
+    /// The package that has its modules, if that is another.
+    modules: Option<&'static str>,
+    expected: As,
+}
+
+/// Which Landlock each has to have. On the last one others are emulated.
+const LINES: [Line; 8] = [
+    image("5.10", "bullseye-security", "linux-image-5.10.*-cloud-amd64", As::None),
+    image("6.1", "bookworm-security", "linux-image-6.1.*-cloud-amd64", As::Abi(2)),
+    image("6.12", "trixie-security", "linux-image-6.12.*-cloud-amd64", As::Abi(6)),
+    binary("6.19", "linux-binary-6.19*-cloud-amd64", "linux-modules-6.19*-cloud-amd64", As::Abi(7)),
+    binary("7.0", "linux-binary-7.0*-cloud-amd64", "linux-modules-7.0*-cloud-amd64", As::Abi(8)),
+    binary("7.1", "linux-binary-7.1*-cloud-amd64", "linux-modules-7.1*-cloud-amd64", As::Abi(9)),
+    binary("7.2", "linux-binary-7.2*-cloud-amd64", "linux-modules-7.2*-cloud-amd64", As::Abi(10)),
+    binary("7.3", "linux-binary-7.3*-cloud-amd64", "linux-modules-7.3*-cloud-amd64", As::Abi(11)),
+];
+
+const fn image(name: &'static str, suite: &'static str, kernel: &'static str, expected: As) -> Line {
+    Line { name, suite, kernel, modules: None, expected }
+}
+
+const fn binary(name: &'static str, kernel: &'static str, modules: &'static str, expected: As) -> Line {
+    Line { name, suite: "trixie-backports", kernel, modules: Some(modules), expected }
+}
+
+/// Fewer are no proof that it works on every kernel.
+const FEWEST: usize = 5;
+
+/// Emulated on this machine, for no kernel of these can be had, or the emulator is what makes the difference; and what
+/// it is to say of errata, which has to be true of this machine's where a test depends on it.
+const HERE: [(As, Option<&str>); 7] = [
+    (As::None, None),
+    (As::Off, None),
+    (As::Filtered, None),
+    (As::Abi(1), Some("none")),
+    (As::Abi(3), Some("0x4")),
+    (As::Abi(4), None),
+    (As::Abi(5), None),
+];
+/// Emulated on the newest kernel, newer than any that the library knows; and which tests run.
+const NEWER: [(As, &str); 2] = [(As::Abi(12), ""), (As::Abi(99), "plan")];
+
+/// What the names of jobs begin with that print answers; as whom, follows.
+const ANSWERS: &str = "answers:";
+const SYSCALLS: &str = "syscalls";
+/// The tests of the command that run everywhere: of what depends on the kernel.
+const COMMAND: &str = "backstop hygiene::descriptors";
+
+/// Something to run, of which a row comes.
+struct Task<'a> {
+    title: String,
+    expected: As,
+    place: Place<'a>,
+    /// Names, and lines for the guest or for this machine: assignments and words.
+    jobs: Vec<(String, String)>,
+}
+
+enum Place<'a> {
+    /// A virtual machine, and what is added to its kernel's command line.
+    Machine(&'a Kernel, &'static str),
+    Here,
+    Nowhere,
+}
+
+impl Task<'_> {
+    fn emulated(&self) -> bool {
+        self.jobs.iter().any(|(_, line)| line.contains(" emulate "))
+    }
+
+    /// The name of its folder of logs.
+    fn file(&self) -> String {
+        self.title.replace([' ', ',', '='], "_")
+    }
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the workspace")?;
+    ensure!(cfg!(target_arch = "x86_64"), "the kernels are those of x86_64, and so has this machine to be");
+    tools(options.install)?;
+    let work = root.join("target/kernels");
+    fs::create_dir_all(&work)?;
+
+    eprintln!("Building the tests, linked statically");
+    let built = Built::new(root)?;
+    let image = Image::new(&work, &built)?;
+    eprintln!("Fetching the kernels");
+    let kernels = LINES.iter().map(|line| fetch::kernel(root, &work, line)).collect::<Result<Vec<_>>>()?;
+    let mut tasks = tasks(&kernels, &built);
+    let titles: Vec<&str> = tasks.iter().map(|task| task.title.as_str()).collect();
+    for only in &options.only {
+        ensure!(
+            titles.contains(&only.as_str()),
+            "there is no row {only}; the rows are: {}",
+            titles.join("; ")
+        );
+    }
+    tasks.retain(|task| options.only.is_empty() || options.only.contains(&task.title));
+
+    let at_once = options.at_once.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from));
+    let queue: Mutex<VecDeque<(usize, &Task)>> = Mutex::new(tasks.iter().enumerate().collect());
+    let done = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..at_once.max(1) {
+            scope.spawn(|| {
+                while let Some((n, task)) = { queue.lock().unwrap().pop_front() } {
+                    let start = Instant::now();
+                    let finished = finish(task, &image, &work);
+                    let row = Row::new(task, finished, start.elapsed());
+                    eprintln!("{}", row.said());
+                    done.lock().unwrap().insert(n, row);
+                }
+            });
+        }
+    });
+    let mut rows: Vec<Row> = done.into_inner().unwrap().into_values().collect();
+    table::compare(&mut rows);
+    let table = table::text(&rows);
+    print!("\n{table}");
+    for row in &rows {
+        for problem in &row.problems {
+            println!("\n{}: {problem}", row.title);
+        }
+    }
+    let real = rows.iter().filter(|row| row.real && row.problems.is_empty()).count();
+    let good = rows.iter().all(|row| row.problems.is_empty());
+    println!("\n{real} real kernels, {} rows; every job's output is in {}", rows.len(), work.display());
+    if !options.only.is_empty() {
+        return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    ensure!(real > FEWEST, "that is too few: {FEWEST} lines, and one with Landlock turned off");
+    if options.write {
+        fs::write(root.join("docs/kernels.md"), table::document(&rows)?)?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The programs that are needed, and the packages that they are in.
+fn tools(install: bool) -> Result<()> {
+    const TOOLS: [(&str, &str); 7] = [
+        ("qemu-system-x86_64", "qemu-system-x86"),
+        ("cpio", "cpio"),
+        ("xz", "xz-utils"),
+        ("mkfs.ext4", "e2fsprogs"),
+        ("cc", "gcc"),
+        ("dpkg-deb", "dpkg"),
+        ("setpriv", "util-linux"),
+    ];
+    let missing =
+        || -> Vec<&str> { TOOLS.iter().filter(|(tool, _)| find(tool).is_none()).map(|(_, p)| *p).collect() };
+    let lacking = missing();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let packages = lacking.join(" ");
+    ensure!(install, "install these packages (Debian's names), or give --install as root: {packages}");
+    for words in ["update", "install -y --no-install-recommends"] {
+        let mut apt = Command::new("apt-get");
+        apt.args(words.split(' ')).stdout(Stdio::null());
+        if words != "update" {
+            apt.args(&lacking);
+        }
+        ensure!(apt.status()?.success(), "apt-get {words} failed");
+    }
+    ensure!(missing().is_empty(), "still missing after installing {packages}");
+    Ok(())
+}
+
+/// Looks a program up in PATH, and where root's programs are.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// All that runs, the slowest first.
+fn tasks<'a>(kernels: &'a [Option<Kernel>], built: &Built) -> Vec<Task<'a>> {
+    let newest = kernels.last().and_then(Option::as_ref);
+    let mut tasks = Vec::new();
+    let emulated = |title: String, kernel: As, tests: &str| {
+        let place = newest.map_or(Place::Nowhere, |newest| Place::Machine(newest, ""));
+        let jobs = in_guest(kernel, &format!("/init emulate {kernel} -- "), tests);
+        Task { title, expected: kernel, place, jobs }
+    };
+    for (line, kernel) in LINES.iter().zip(kernels) {
+        let title = line.name.to_owned();
+        tasks.push(match kernel {
+            Some(kernel) => {
+                let jobs = in_guest(line.expected, "", "");
+                Task { title, expected: line.expected, place: Place::Machine(kernel, ""), jobs }
+            }
+            None => emulated(title, line.expected, ""),
+        });
+        if line.name == "6.12" {
+            let (title, expected) = ("6.12, lsm=capability".to_owned(), As::Off);
+            tasks.push(match kernel {
+                Some(kernel) => {
+                    let jobs = in_guest(expected, "", "");
+                    Task { title, expected, place: Place::Machine(kernel, "lsm=capability"), jobs }
+                }
+                None => emulated(title, expected, ""),
+            });
+        }
+    }
+    for (kernel, tests) in NEWER {
+        tasks.push(emulated(format!("emulated: {}", kernel.name()), kernel, tests));
+    }
+    // What the emulator answers where it can pass for any.
+    let all = [As::None, As::Off, As::Filtered].into_iter().chain((1..=NEWEST).map(As::Abi));
+    let jobs =
+        all.map(|kernel| (format!("{ANSWERS}{kernel}"), format!("/init emulate {kernel} -- /init answers")));
+    let place = newest.map_or(Place::Nowhere, |newest| Place::Machine(newest, ""));
+    let title = "the emulator".to_owned();
+    tasks.push(Task { title, expected: As::Abi(NEWEST), place, jobs: jobs.collect() });
+    for (kernel, errata) in HERE {
+        let errata = errata.map_or(String::new(), |errata| format!("--errata {errata} "));
+        let emulate = format!("{} emulate {errata}{kernel} --", built.xtask.display());
+        let job = |name: &str, environment: &str, program: &Path, words: &str| {
+            (name.to_owned(), format!("{environment} {emulate} {} {words}", program.display()))
+        };
+        let palisade = format!("CI=1 PALISADE_BINARY={}", built.palisade.display());
+        let jobs = [
+            job(&format!("{ANSWERS}{kernel}"), "", &built.xtask, "answers"),
+            job("enforce", "PALISADE_PROCESSES=1", &built.enforce, "--color never"),
+            job(SYSCALLS, "", &built.syscalls, "--color never"),
+            job("command", &palisade, &built.command, &format!("--color never {COMMAND}")),
+        ];
+        let jobs = jobs.into_iter().filter(|(name, _)| runs(kernel, name)).collect();
+        let title = format!("emulated here: {}", kernel.name());
+        tasks.push(Task { title, expected: kernel, place: Place::Here, jobs });
+    }
+    tasks
+}
+
+/// The jobs of a virtual machine.
+fn in_guest(kernel: As, before: &str, tests: &str) -> Vec<(String, String)> {
+    let mut jobs = vec![
+        (format!("{ANSWERS}{kernel}"), format!("{before}/init answers")),
+        (
+            "enforce".to_owned(),
+            format!(
+                "PALISADE_PROCESSES=1 PALISADE_AUDIT=1 TMPDIR=/ext4 {before}/enforce --color never {tests}"
+            ),
+        ),
+        (SYSCALLS.to_owned(), format!("{before}/syscalls --color never")),
+        (
+            "command".to_owned(),
+            format!(
+                "CI=1 PALISADE_BINARY=/palisade PALISADE_PROBE=/probe TMPDIR=/tmp {before}/command --color never backstop"
+            ),
+        ),
+    ];
+    jobs.retain(|(name, _)| runs(kernel, name));
+    jobs
+}
+
+/// Where there is no Landlock there are no calls to count.
+fn runs(kernel: As, job: &str) -> bool {
+    job != SYSCALLS || matches!(kernel, As::Abi(_))
+}
+
+fn finish(task: &Task, image: &Image, work: &Path) -> Result<Finished> {
+    match &task.place {
+        Place::Machine(kernel, append) => machine::boot(image, kernel, append, task, work),
+        Place::Here => machine::here(task, work),
+        Place::Nowhere => bail!("this kernel has gone from its suite, and so has the one to emulate it on"),
+    }
+}

@@ -1,0 +1,271 @@
+//! What came of it: rows, and the table of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::machine::{Finished, last_lines};
+use super::{ANSWERS, Place, Task};
+use crate::emulate::{As, LINUX, NEWEST};
+
+/// A line of the table.
+pub struct Row {
+    pub title: String,
+    /// The kernel's release; None where it is this machine's.
+    pub release: Option<String>,
+    pub real: bool,
+    pub expected: As,
+    /// What the kernel said when it was asked for its version, and its errata.
+    seen: String,
+    errata: String,
+    /// The tests, as the lines of results say.
+    passed: u32,
+    failed: u32,
+    ignored: u32,
+    took: Duration,
+    /// By whom they claim to be.
+    answers: BTreeMap<String, String>,
+    pub problems: Vec<String>,
+}
+
+impl Row {
+    pub fn new(task: &Task, finished: Result<Finished>, took: Duration) -> Row {
+        let release = match &task.place {
+            Place::Machine(kernel, _) => Some(kernel.release.clone()),
+            Place::Here | Place::Nowhere => None,
+        };
+        let mut row = Row {
+            title: task.title.clone(),
+            release,
+            real: !task.emulated() && matches!(task.place, Place::Machine(..)),
+            expected: task.expected,
+            seen: String::new(),
+            errata: String::new(),
+            passed: 0,
+            failed: 0,
+            ignored: 0,
+            took,
+            answers: BTreeMap::new(),
+            problems: Vec::new(),
+        };
+        match finished {
+            Ok(finished) => {
+                finished.into_iter().for_each(|(name, (status, said))| row.job(name, status, said))
+            }
+            Err(error) => row.problems.push(format!("{error:#}")),
+        }
+        row
+    }
+
+    fn job(&mut self, name: String, status: Option<i32>, said: String) {
+        if status != Some(0) {
+            let status = status.map_or("no exit status".to_owned(), |status| format!("exit status {status}"));
+            self.problems.push(format!("{name} ended with {status}:{}", last_lines(&said)));
+        }
+        let Some(kernel) = name.strip_prefix(ANSWERS) else {
+            let mut counts = [0; 3];
+            for line in said.lines().filter(|line| line.starts_with("test result:")) {
+                for (count, what) in counts.iter_mut().zip(["passed", "failed", "ignored"]) {
+                    let words: Vec<&str> = line.split([' ', ';', '.']).collect();
+                    let number =
+                        words.windows(2).find(|pair| pair[1] == what).and_then(|pair| pair[0].parse().ok());
+                    *count += number.unwrap_or(0);
+                }
+            }
+            if counts[0] == 0 {
+                self.problems.push(format!("{name}: no test passed:{}", last_lines(&said)));
+            }
+            self.passed += counts[0];
+            self.failed += counts[1];
+            self.ignored += counts[2];
+            return;
+        };
+        let value = |name: &str| {
+            said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("nothing").to_owned()
+        };
+        let seen = value("version: ");
+        if seen != kernel.parse().map_or(String::new(), As::version) {
+            self.problems.push(format!("it should be {kernel}, and says {seen}"));
+        }
+        (self.seen, self.errata) = match value("errata: ").parse::<u32>() {
+            // Many kernels in turn.
+            _ if !self.answers.is_empty() => ("all".to_owned(), String::new()),
+            Ok(fixed) => (seen, format!("{fixed:#x}")),
+            Err(_) => (seen, "-".to_owned()),
+        };
+        // Errata are not of an ABI: they come with updates.
+        let rest = said.lines().filter(|line| !line.starts_with("errata: "));
+        self.answers.insert(kernel.to_owned(), rest.map(|line| format!("{line}\n")).collect());
+    }
+
+    /// One line, as soon as it is known.
+    pub fn said(&self) -> String {
+        let how = if self.problems.is_empty() { "ok" } else { "FAILED" };
+        format!("{how}  {} ({} s)", self.title, self.took.as_secs())
+    }
+}
+
+/// Whoever claims to be the same kernel has to answer the same: the emulator as the real one.
+pub fn compare(rows: &mut [Row]) {
+    let mut first: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let (real, emulated): (Vec<_>, Vec<_>) = rows.iter_mut().partition(|row| row.real);
+    for row in real.into_iter().chain(emulated) {
+        for (kernel, answers) in &row.answers {
+            let (of, expected) =
+                first.entry(kernel.clone()).or_insert_with(|| (row.title.clone(), answers.clone()));
+            let differ: Vec<String> = (expected.lines().zip(answers.lines()))
+                .filter(|(expected, found)| expected != found)
+                .map(|(expected, found)| format!("{found}, but in {of}: {expected}"))
+                .collect();
+            if !differ.is_empty() || expected.lines().count() != answers.lines().count() {
+                let what =
+                    format!("answers as {kernel} differ in {} lines:\n{}", differ.len(), differ.join("\n"));
+                row.problems.push(what);
+            }
+        }
+    }
+}
+
+const HEAD: [&str; 8] = ["kernel", "release", "Landlock", "seen", "errata", "passed", "failed", "left out"];
+
+fn cells(row: &Row) -> [String; 8] {
+    let release = match &row.release {
+        Some(release) if row.real => release.clone(),
+        Some(release) => format!("emulated on {release}"),
+        None => "emulated".to_owned(),
+    };
+    let (seen, counts) = (row.seen.clone(), [row.passed, row.failed, row.ignored].map(|n| n.to_string()));
+    let [passed, failed, ignored] = counts;
+    [row.title.clone(), release, row.expected.name(), seen, row.errata.clone(), passed, failed, ignored]
+}
+
+fn lines<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut text = String::new();
+    let widths: Vec<usize> =
+        (0..N).map(|n| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0)).collect();
+    for (n, row) in rows.iter().enumerate() {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+        if n == 0 {
+            let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+            let _ = writeln!(text, "| {} |", rule.join(" | "));
+        }
+    }
+    text
+}
+
+pub fn text(rows: &[Row]) -> String {
+    let head = HEAD.map(str::to_owned);
+    lines(&std::iter::once(head).chain(rows.iter().map(cells)).collect::<Vec<_>>())
+}
+
+/// docs/kernels.md
+pub fn document(rows: &[Row]) -> Result<String> {
+    let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?;
+    let date = String::from_utf8(date.stdout)?;
+    let mut summary = vec![["Landlock".to_owned(), "Linux".to_owned(), "tested on".to_owned()]];
+    let kernels = [As::None, As::Off].into_iter().chain((1..=NEWEST).map(As::Abi));
+    for kernel in kernels {
+        let on = |real: bool| -> Vec<&str> {
+            let of = rows.iter().filter(|row| row.expected == kernel && row.real == real && row.passed > 0);
+            of.map(|row| row.release.as_deref().unwrap_or("this machine")).collect()
+        };
+        let (real, emulated) = (on(true), on(false));
+        let on = match (real.first(), emulated.first()) {
+            (Some(release), _) => format!("Linux {release}"),
+            (None, Some(_)) => "emulated only".to_owned(),
+            (None, None) => "nothing".to_owned(),
+        };
+        let since = match kernel {
+            As::Abi(abi) => LINUX[abi as usize - 1],
+            _ => "",
+        };
+        summary.push([kernel.name(), since.to_owned(), on]);
+    }
+    Ok(format!(
+        "\
+# The kernels that Palisade is tested on
+
+Written by `cargo xtask kernels --write` on {date}
+Each change is tested so. This page is what came of it on that day: not a promise, a record.
+
+{}
+Emulated means: a kernel of another version, which by a supervisor (`cargo xtask emulate`) answers Landlock's three system
+calls as that version would. What is then enforced is what the kernel underneath enforces. The emulator's answers to 500
+calls are compared with those of each real kernel in the table, line by line.
+
+## Each run
+
+Real kernels are Debian's, booted in a virtual machine; \"emulated here\" is on the machine that ran the tests. \"seen\" is what
+the kernel answered when it was asked for its version, \"errata\" those that it says it has fixed. The tests are those of
+enforcement (crates/palisade/tests/enforce), each as root and as an ordinary user, and where Landlock is there those of what
+the command closes with seccomp (crates/palisade-cli/tests/command/backstop.rs).
+
+{}",
+        lines(&summary),
+        text(rows)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWERS_OF_2: &str = "version: 2\nerrata: 12\nfs bit 14: EINVAL\n";
+    const PASSED: &str = "test a ... ok\n\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n";
+
+    fn row(title: &str, jobs: &[(&str, Option<i32>, &str)]) -> Row {
+        let task =
+            Task { title: title.to_owned(), expected: As::Abi(2), place: Place::Here, jobs: Vec::new() };
+        let finished =
+            jobs.iter().map(|(name, status, said)| ((*name).to_owned(), (*status, (*said).to_owned())));
+        Row::new(&task, Ok(finished.collect()), Duration::ZERO)
+    }
+
+    #[test]
+    fn a_row_counts_tests_and_has_no_problem() {
+        let row =
+            row("a", &[("answers:2", Some(0), ANSWERS_OF_2), ("b", Some(0), PASSED), ("c", Some(0), PASSED)]);
+        assert_eq!(row.problems, [""; 0]);
+        assert_eq!((row.seen.as_str(), row.errata.as_str()), ("2", "0xc"));
+        assert_eq!((row.passed, row.failed, row.ignored), (6, 0, 2));
+    }
+
+    #[test]
+    fn whatever_went_wrong_is_a_problem() {
+        for (job, problem) in [
+            (("answers:3", Some(0), ANSWERS_OF_2), "it should be 3, and says 2"),
+            (("answers:2", Some(1), ANSWERS_OF_2), "answers:2 ended with exit status 1"),
+            (("enforce", Some(101), PASSED), "enforce ended with exit status 101"),
+            (("enforce", None, PASSED), "enforce ended with no exit status"),
+            (
+                ("enforce", Some(0), "test result: ok. 0 passed; 0 failed; 9 ignored;"),
+                "enforce: no test passed",
+            ),
+            (("enforce", Some(0), ""), "enforce: no test passed"),
+        ] {
+            let problems = row("a", &[job]).problems;
+            assert!(problems.len() == 1 && problems[0].starts_with(problem), "{job:?}: {problems:?}");
+        }
+        let task = Task { title: String::new(), expected: As::None, place: Place::Nowhere, jobs: Vec::new() };
+        assert_eq!(Row::new(&task, Err(anyhow::anyhow!("hung")), Duration::ZERO).problems, ["hung"]);
+    }
+
+    #[test]
+    fn whoever_claims_to_be_the_same_kernel_has_to_answer_the_same() {
+        let answers = |said: &str| row("a", &[("answers:2", Some(0), said)]);
+        let problems = |other: &str| {
+            let mut rows = [answers(ANSWERS_OF_2), answers(other)];
+            compare(&mut rows);
+            rows[1].problems.len()
+        };
+        assert_eq!(problems(ANSWERS_OF_2), 0);
+        // Errata come with updates.
+        assert_eq!(problems("version: 2\nerrata: 8\nfs bit 14: EINVAL\n"), 0);
+        assert_eq!(problems("version: 2\nerrata: 12\nfs bit 14: ok\n"), 1);
+        assert_eq!(problems("version: 2\nerrata: 12\n"), 1);
+    }
+}
