@@ -29,8 +29,6 @@ pub const VERSION: u64 = 1 << 0;
 pub const ERRATA: u64 = 1 << 1;
 const QUIET: u64 = 1 << 0;
 const NET_PORT: u64 = 2;
-const LOG_SUBDOMAINS_OFF: u64 = 1 << 2;
-const TSYNC: u64 = 1 << 3;
 
 /// The newest ABI that is known here.
 pub const NEWEST: u32 = 11;
@@ -267,19 +265,14 @@ fn add_rule(abi: u32, asked: &Asked) -> Answer {
 }
 
 fn restrict_self(abi: u32, asked: &Asked) -> Answer {
-    let (fd, flags) = (asked.int(0), asked.int(1));
     let known = match abi {
         ..7 => 0,
         7 => 0b111,
         8..11 => 0b1111,
         _ => 0b11111,
     };
-    if flags & !known != 0 {
+    if asked.int(1) & !known != 0 {
         return Answer::Error(Errno::EINVAL);
-    }
-    // To turn off the logs of later layers needs no ruleset; all threads can have that from ABI 9 on.
-    if abi == 8 && fd == 0xffff_ffff && flags == LOG_SUBDOMAINS_OFF | TSYNC {
-        return Answer::Error(Errno::EBADF);
     }
     Answer::Kernel
 }
