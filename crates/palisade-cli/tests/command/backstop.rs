@@ -398,8 +398,7 @@ fn no_backstop_says_what_is_open_and_opens_it_but_not_typing() {
             (true, "io_uring"),
         ];
         let open: Vec<&str> = open.into_iter().filter(|(open, _)| *open).map(|(_, what)| what).collect();
-        let best_effort = user.go_on().trim_start_matches("-q ");
-        let run = |words: &str| user.run(&format!("{best_effort} {words}"));
+        let run = |words: &str| user.run(&format!("{} {words}", user.go_on()));
         run("--no-backstop -q -- true").said(0, "", "");
         let (with, without) = (run("-- true"), run("--no-backstop -- true"));
         if outside.abi == 0 {

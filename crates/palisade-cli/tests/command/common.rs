@@ -116,9 +116,9 @@ impl User {
         json["abi"].as_u64().unwrap()
     }
 
-    /// The option without which nothing runs on this kernel, if it cannot restrict files and TCP; and not to be told.
+    /// The option without which nothing runs on this kernel, if it cannot restrict files and TCP.
     pub fn go_on(&self) -> &'static str {
-        if self.abi() < TCP_ABI { "-q --best-effort" } else { "" }
+        if self.abi() < TCP_ABI { "--best-effort" } else { "" }
     }
 
     /// `palisade` with these arguments.
