@@ -36,6 +36,7 @@ fn word<T>(result: nix::Result<T>) -> String {
 /// Prints all of it; the files that rules need are made in a folder for temporary files.
 pub fn print() -> Result<()> {
     let dir = tempfile::tempdir()?;
+    println!("release: {}", nix::sys::utsname::uname()?.release().to_string_lossy());
     for line in queries().into_iter().chain(rulesets()).chain(rules(dir.path())?).chain(restrictions()) {
         println!("{line}");
     }
@@ -95,10 +96,14 @@ fn rulesets() -> Vec<String> {
     lines
 }
 
-/// A ruleset of all that this kernel has of the two kinds that take rules.
+/// A ruleset of all that this kernel has of the two kinds that take rules, and of quiet rights.
 fn widest() -> nix::Result<OwnedFd> {
-    let nets = [0b1111, 0b11, 0];
-    let found = nets.into_iter().find_map(|net| ruleset([0x1fff, net, 0, 0, 0, 0, 0], 48).ok());
+    let fs = (13..=17).rev().map(|bits| (1 << bits) - 1);
+    let nets = fs.flat_map(|fs| [0b1111, 0b11, 0].map(|net| (fs, net)));
+    let all = nets.flat_map(|(fs, net)| [(fs, net, fs, net), (fs, net, 0, 0)]);
+    let found = all
+        .into_iter()
+        .find_map(|(fs, net, quiet_fs, quiet_net)| ruleset([fs, net, 0, quiet_fs, quiet_net, 0, 0], 48).ok());
     found.ok_or(Errno::ENOSYS)
 }
 
@@ -153,7 +158,7 @@ fn rules(dir: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Each in a process of its own, as root, with no_new_privs and without.
+/// Each in a process of its own that has no_new_privs, without which it is root's alone.
 fn restrictions() -> Vec<String> {
     let ruleset = ruleset([1 << 3, 0, 0, 0, 0, 0, 0], 8);
     let fds = [
@@ -165,6 +170,7 @@ fn restrictions() -> Vec<String> {
     for (name, fd) in fds {
         for flags in (0..64).chain([1 << 31]) {
             let answer = sys::in_fork(|| {
+                let _ = nix::sys::prctl::set_no_new_privs();
                 let answer = sys::landlock(RESTRICT_SELF, [fd, flags, 0, 0]);
                 answer.map_or_else(|errno| errno as u8, |_| 0)
             });

@@ -4,7 +4,9 @@
 //! through to this kernel. So what is enforced, and how many layers there can be, stays this kernel's. It knows nothing
 //! of the library: its tables are its own, and `xtask kernels` compares its answers with those of real kernels.
 //!
-//! A process that outlives the command has no supervisor, and gets ENOSYS. One emulator cannot run in another.
+//! A process that outlives the command has no supervisor, and gets ENOSYS. One emulator cannot run in another. A call
+//! that is interrupted by a signal whose handler does not restart calls fails with EINTR, as no real one does. The library
+//! sees a filter where there is no Landlock, and says so; only a real kernel shows what it says without.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -119,28 +121,35 @@ impl FromStr for Errata {
     }
 }
 
+/// This kernel's ABI; 0 if it has none.
+pub fn here() -> u32 {
+    sys::landlock(CREATE_RULESET, [0, 0, VERSION, 0]).unwrap_or(0) as u32
+}
+
 /// Runs a command and ends as it did.
 pub fn run(kernel: As, errata: Option<Errata>, command: &[OsString]) -> Result<ExitCode> {
     let mut child = Command::new(&command[0]);
     child.args(&command[1..]);
     if kernel == As::Filtered {
         sys::filter(Filter::Refuse).context("cannot install a seccomp filter")?;
-        return Err(child.exec()).with_context(|| format!("cannot run {:?}", command[0]));
+        eprintln!("xtask: cannot run {:?}: {}", command[0], child.exec());
+        return Ok(ExitCode::from(127));
     }
-    let here = sys::landlock(CREATE_RULESET, [0, 0, VERSION, 0]).unwrap_or(0) as u32;
-    if let As::Abi(abi) = kernel {
-        ensure!(
-            abi <= here.max(if here >= NEWEST { u32::MAX } else { 0 }),
-            "this kernel's Landlock (ABI {here}) can pass for an older one, and from ABI {NEWEST} on for a newer one; \
-             not for ABI {abi}"
-        );
-    }
-    let errata = errata.unwrap_or_else(|| {
-        let of_abi = |abi| ERRATA_OF.iter().enumerate().filter(move |(_, of)| **of <= abi);
-        let fixed = sys::landlock(CREATE_RULESET, [0, 0, ERRATA, 0]).ok();
-        let As::Abi(abi) = kernel else { return Errata(None) };
-        Errata(fixed.map(|bits| bits as u32 & of_abi(abi).fold(0, |mask, (bit, _)| mask | 1 << bit)))
-    });
+    let errata = match kernel {
+        As::Abi(abi) => {
+            let here = here();
+            ensure!(
+                abi <= here || here >= NEWEST,
+                "this kernel's Landlock (ABI {here}; 0 is none) can pass for an older one, and from ABI {NEWEST} on for \
+                 a newer one; not for ABI {abi}"
+            );
+            let fixed = sys::landlock(CREATE_RULESET, [0, 0, ERRATA, 0]).ok();
+            let of_abi = ERRATA_OF.iter().enumerate().filter(|(_, of)| **of <= abi);
+            let mask: u32 = of_abi.map(|(bit, _)| 1 << bit).sum();
+            errata.unwrap_or(Errata(fixed.map(|bits| bits as u32 & mask)))
+        }
+        _ => Errata(None),
+    };
 
     // A filter is the thread's that installs it and of what that starts; the descriptor is the whole process's.
     let (sender, listener) = mpsc::channel();
@@ -182,13 +191,22 @@ impl Asked {
         self.args[n] & 0xffff_ffff
     }
 
-    /// The caller's memory; None where there is none.
-    fn memory(&self, at: u64, len: u64) -> Option<Vec<u8>> {
+    /// The caller's memory; None where there is none, and EPERM where it may not be read, as another user's.
+    fn memory(&self, at: u64, len: u64) -> Result<Option<Vec<u8>>, Errno> {
         let (base, len) = (at as usize, len as usize);
         let mut bytes = vec![0; len];
-        let read =
-            process_vm_readv(self.caller, &mut [IoSliceMut::new(&mut bytes)], &[RemoteIoVec { base, len }]);
-        (read == Ok(len)).then_some(bytes)
+        let local = &mut [IoSliceMut::new(&mut bytes)];
+        match process_vm_readv(self.caller, local, &[RemoteIoVec { base, len }]) {
+            Ok(read) => Ok((read == len).then_some(bytes)),
+            Err(Errno::EFAULT) => Ok(None),
+            Err(errno) => {
+                eprintln!(
+                    "xtask: cannot look into process {}: {errno}; its call fails with EPERM",
+                    self.caller
+                );
+                Err(Errno::EPERM)
+            }
+        }
     }
 
     fn is_ruleset(&self, fd: u64) -> bool {
@@ -225,7 +243,11 @@ fn create_ruleset(abi: u32, errata: Errata, asked: &Asked) -> Answer {
     if !(8..=4096).contains(&size) {
         return Answer::Kernel;
     }
-    let Some(attr) = asked.memory(attr, size) else { return Answer::Kernel };
+    let attr = match asked.memory(attr, size) {
+        Ok(Some(attr)) => attr,
+        Ok(None) => return Answer::Kernel,
+        Err(errno) => return Answer::Error(errno),
+    };
     let known: usize = match abi {
         ..4 => 8,
         4..6 => 16,

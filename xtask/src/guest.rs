@@ -22,6 +22,7 @@ use crate::sys;
 pub const JOBS: &str = "/jobs";
 /// The module of the overlay file system, if this kernel's is there.
 pub const OVERLAY: &str = "/overlay.ko";
+const OUT: &str = "/dev/ttyS1";
 /// What begins the lines that are about jobs.
 pub const BEGIN: &str = "@@ begin ";
 pub const END: &str = "@@ end ";
@@ -30,8 +31,11 @@ const CANNOT: i32 = 127;
 
 pub fn main() -> ! {
     if let Err(error) = system().and_then(|()| jobs()) {
-        // On the console.
         eprintln!("xtask: {error:#}");
+        // Where the jobs' output is read, so that this is not taken for a kernel that hung.
+        if let Ok(mut out) = OpenOptions::new().write(true).open(OUT) {
+            let _ = writeln!(out, "xtask: {error:#}");
+        }
     }
     nix::unistd::sync();
     let _ = reboot(RebootMode::RB_POWER_OFF);
@@ -75,7 +79,7 @@ fn mkdir(dir: &str) -> Result<&str> {
 }
 
 fn jobs() -> Result<()> {
-    let mut out = OpenOptions::new().write(true).open("/dev/ttyS1").context("the second serial port")?;
+    let mut out = OpenOptions::new().write(true).open(OUT).context("the second serial port")?;
     for line in fs::read_to_string(JOBS)?.lines() {
         let mut words = line.split_whitespace();
         let name = words.next().context("an empty line")?;

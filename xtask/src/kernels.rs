@@ -14,7 +14,7 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::emulate::{As, NEWEST};
+use crate::emulate::{self, As, NEWEST};
 use fetch::Kernel;
 use machine::{Built, Finished, Image};
 use table::Row;
@@ -46,16 +46,16 @@ struct Line {
     expected: As,
 }
 
-/// Which Landlock each has to have. On the last one others are emulated.
+/// Which Landlock each has to have. On the last one that there is others are emulated.
 const LINES: [Line; 8] = [
     image("5.10", "bullseye-security", "linux-image-5.10.*-cloud-amd64", As::None),
     image("6.1", "bookworm-security", "linux-image-6.1.*-cloud-amd64", As::Abi(2)),
     image("6.12", "trixie-security", "linux-image-6.12.*-cloud-amd64", As::Abi(6)),
-    binary("6.19", "linux-binary-6.19*-cloud-amd64", "linux-modules-6.19*-cloud-amd64", As::Abi(7)),
-    binary("7.0", "linux-binary-7.0*-cloud-amd64", "linux-modules-7.0*-cloud-amd64", As::Abi(8)),
-    binary("7.1", "linux-binary-7.1*-cloud-amd64", "linux-modules-7.1*-cloud-amd64", As::Abi(9)),
-    binary("7.2", "linux-binary-7.2*-cloud-amd64", "linux-modules-7.2*-cloud-amd64", As::Abi(10)),
-    binary("7.3", "linux-binary-7.3*-cloud-amd64", "linux-modules-7.3*-cloud-amd64", As::Abi(11)),
+    binary("6.19", "linux-binary-6.19.*-cloud-amd64", "linux-modules-6.19.*-cloud-amd64", As::Abi(7)),
+    binary("7.0", "linux-binary-7.0.*-cloud-amd64", "linux-modules-7.0.*-cloud-amd64", As::Abi(8)),
+    binary("7.1", "linux-binary-7.1.*-cloud-amd64", "linux-modules-7.1.*-cloud-amd64", As::Abi(9)),
+    binary("7.2", "linux-binary-7.2.*-cloud-amd64", "linux-modules-7.2.*-cloud-amd64", As::Abi(10)),
+    binary("7.3", "linux-binary-7.3.*-cloud-amd64", "linux-modules-7.3.*-cloud-amd64", As::Abi(11)),
 ];
 
 const fn image(name: &'static str, suite: &'static str, kernel: &'static str, expected: As) -> Line {
@@ -69,7 +69,7 @@ const fn binary(name: &'static str, kernel: &'static str, modules: &'static str,
 /// Fewer are no proof that it works on every kernel.
 const FEWEST: usize = 5;
 
-/// Emulated on this machine, for no kernel of these can be had, or the emulator is what makes the difference; and what
+/// Emulated on this machine (on the newest kernel, where this one is too old), for no kernel of these can be had, or the emulator is what makes the difference; and what
 /// it is to say of errata, which has to be true of this machine's where a test depends on it.
 const HERE: [(As, Option<&str>); 7] = [
     (As::None, None),
@@ -94,6 +94,7 @@ struct Task<'a> {
     title: String,
     expected: As,
     place: Place<'a>,
+    how: How,
     /// Names, and lines for the guest or for this machine: assignments and words.
     jobs: Vec<(String, String)>,
 }
@@ -105,11 +106,16 @@ enum Place<'a> {
     Nowhere,
 }
 
-impl Task<'_> {
-    fn emulated(&self) -> bool {
-        self.jobs.iter().any(|(_, line)| line.contains(" emulate "))
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Real,
+    /// By choice.
+    Emulated,
+    /// For the real one has gone from its suite.
+    Gone,
+}
 
+impl Task<'_> {
     /// The name of its folder of logs.
     fn file(&self) -> String {
         self.title.replace([' ', ',', '='], "_")
@@ -139,6 +145,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     tasks.retain(|task| options.only.is_empty() || options.only.contains(&task.title));
 
+    let spaced = [&built.xtask, &work].into_iter().find(|path| path.to_string_lossy().contains(' '));
+    ensure!(spaced.is_none(), "the paths of what is built may not have spaces in them: {spaced:?}");
     let at_once = options.at_once.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from));
     let queue: Mutex<VecDeque<(usize, &Task)>> = Mutex::new(tasks.iter().enumerate().collect());
     let done = Mutex::new(BTreeMap::new());
@@ -172,7 +180,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let real = table::real_kernels(&rows);
     ensure!(real >= FEWEST, "{real} real kernels were tested, and fewer than {FEWEST} prove nothing");
-    if options.write {
+    if options.write && good {
         fs::write(root.join("docs/kernels.md"), table::document(&rows)?)?;
     }
     Ok(code)
@@ -180,7 +188,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// The programs that are needed, and the packages that they are in.
 fn tools(install: bool) -> Result<()> {
-    const TOOLS: [(&str, &str); 7] = [
+    const TOOLS: [(&str, &str); 11] = [
         ("qemu-system-x86_64", "qemu-system-x86"),
         ("cpio", "cpio"),
         ("xz", "xz-utils"),
@@ -188,7 +196,15 @@ fn tools(install: bool) -> Result<()> {
         ("cc", "gcc"),
         ("dpkg-deb", "dpkg"),
         ("setpriv", "util-linux"),
+        ("tmux", "tmux"),
+        ("bash", "bash"),
+        ("tar", "tar"),
+        ("gpgv", "gpgv"),
     ];
+    ensure!(
+        find("apt-get").is_some(),
+        "the kernels are Debian's, fetched with its apt, and there is no apt-get here"
+    );
     let missing =
         || -> Vec<&str> { TOOLS.iter().filter(|(tool, _)| find(tool).is_none()).map(|(_, p)| *p).collect() };
     let lacking = missing();
@@ -197,14 +213,13 @@ fn tools(install: bool) -> Result<()> {
     }
     let packages = lacking.join(" ");
     ensure!(install, "install these packages (Debian's names), or give --install as root: {packages}");
-    for words in ["update", "install -y --no-install-recommends"] {
-        let mut apt = Command::new("apt-get");
-        apt.args(words.split(' ')).stdout(Stdio::null());
-        if words != "update" {
-            apt.args(&lacking);
-        }
-        ensure!(apt.status()?.success(), "apt-get {words} failed");
-    }
+    let apt = |words: &[&str]| -> Result<()> {
+        let status = Command::new("apt-get").args(words).stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "apt-get {} failed", words.join(" "));
+        Ok(())
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"][..], &lacking].concat())?;
     ensure!(missing().is_empty(), "still missing after installing {packages}");
     Ok(())
 }
@@ -218,21 +233,22 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// All that runs, the slowest first.
 fn tasks<'a>(kernels: &'a [Option<Kernel>], built: &Built) -> Vec<Task<'a>> {
-    let newest = kernels.last().and_then(Option::as_ref);
+    let newest = kernels.iter().rev().find_map(Option::as_ref);
     let mut tasks = Vec::new();
     let on_newest = || newest.map_or(Place::Nowhere, |newest| Place::Machine(newest, ""));
-    let emulated = |title: String, kernel: As, tests: &str| {
+    let emulated = |title: String, kernel: As, tests: &str, how: How| {
         let overlay = newest.is_some_and(|newest| newest.overlay.is_some());
         let jobs = in_guest(kernel, &format!("/init emulate {kernel} -- "), tests, overlay);
-        Task { title, expected: kernel, place: on_newest(), jobs }
+        Task { title, expected: kernel, place: on_newest(), how, jobs }
     };
     let mut line = |title: &str, kernel: &'a Option<Kernel>, append, expected| {
         tasks.push(match kernel {
             Some(kernel) => {
                 let jobs = in_guest(expected, "", "", kernel.overlay.is_some());
-                Task { title: title.to_owned(), expected, place: Place::Machine(kernel, append), jobs }
+                let place = Place::Machine(kernel, append);
+                Task { title: title.to_owned(), expected, place, how: How::Real, jobs }
             }
-            None => emulated(title.to_owned(), expected, ""),
+            None => emulated(title.to_owned(), expected, "", How::Gone),
         });
     };
     for (Line { name, expected, .. }, kernel) in LINES.iter().zip(kernels) {
@@ -242,15 +258,20 @@ fn tasks<'a>(kernels: &'a [Option<Kernel>], built: &Built) -> Vec<Task<'a>> {
         }
     }
     for (kernel, tests) in NEWER {
-        tasks.push(emulated(format!("emulated: {}", kernel.name()), kernel, tests));
+        tasks.push(emulated(format!("emulated: {}", kernel.name()), kernel, tests, How::Emulated));
     }
     // What the emulator answers where it can pass for any.
     let all = [As::None, As::Off, As::Filtered].into_iter().chain((1..=NEWEST).map(As::Abi));
     let jobs =
         all.map(|kernel| (format!("{ANSWERS}{kernel}"), format!("/init emulate {kernel} -- /init answers")));
     let title = "the emulator".to_owned();
-    tasks.push(Task { title, expected: As::Abi(NEWEST), place: on_newest(), jobs: jobs.collect() });
+    let (expected, place) = (As::Abi(NEWEST), on_newest());
+    tasks.push(Task { title, expected, place, how: How::Emulated, jobs: jobs.collect() });
     for (kernel, errata) in HERE {
+        if matches!(kernel, As::Abi(abi) if abi > emulate::here()) {
+            tasks.push(emulated(format!("emulated: {}", kernel.name()), kernel, "", How::Emulated));
+            continue;
+        }
         let errata = errata.map_or(String::new(), |errata| format!("--errata {errata} "));
         let emulate = format!("{} emulate {errata}{kernel} --", built.xtask.display());
         let job = |name: &str, environment: &str, program: &Path, words: &str| {
@@ -265,7 +286,7 @@ fn tasks<'a>(kernels: &'a [Option<Kernel>], built: &Built) -> Vec<Task<'a>> {
         ];
         let jobs = jobs.into_iter().filter(|(name, _)| runs(kernel, name)).collect();
         let title = format!("emulated here: {}", kernel.name());
-        tasks.push(Task { title, expected: kernel, place: Place::Here, jobs });
+        tasks.push(Task { title, expected: kernel, place: Place::Here, how: How::Emulated, jobs });
     }
     tasks
 }
@@ -292,6 +313,7 @@ fn in_guest(kernel: As, before: &str, tests: &str, overlay: bool) -> Vec<(String
     if overlay {
         jobs.push(enforce("enforce-overlay", "overlay", "plan_is_true_of_all_but_one"));
     }
+    jobs.push(enforce("probe", "tmp", "the_probe_says_what_the_kernel_says"));
     jobs.push(enforce("audit", "tmp", "audit_"));
     jobs.retain(|(name, _)| runs(kernel, name));
     jobs
@@ -303,9 +325,14 @@ fn runs(kernel: As, job: &str) -> bool {
 }
 
 fn finish(task: &Task, image: &Image, work: &Path) -> Result<Finished> {
+    let dir = work.join(task.file());
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir)?;
     match &task.place {
-        Place::Machine(kernel, append) => machine::boot(image, kernel, append, task, work),
-        Place::Here => machine::here(task, work),
+        Place::Machine(kernel, append) => machine::boot(image, kernel, append, task, &dir),
+        Place::Here => machine::here(task, &dir),
         Place::Nowhere => bail!("this kernel has gone from its suite, and so has the one to emulate it on"),
     }
 }

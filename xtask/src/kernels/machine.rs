@@ -160,11 +160,7 @@ fn pack(dir: &Path, archive: &Path) -> Result<()> {
 pub type Finished = BTreeMap<String, (Option<i32>, String)>;
 
 /// Boots a kernel, which runs the jobs.
-pub fn boot(image: &Image, kernel: &Kernel, append: &str, task: &Task, work: &Path) -> Result<Finished> {
-    let dir = work.join(task.file());
-    if dir.exists() {
-        fs::remove_dir_all(&dir)?;
-    }
+pub fn boot(image: &Image, kernel: &Kernel, append: &str, task: &Task, dir: &Path) -> Result<Finished> {
     let own = dir.join("own");
     fs::create_dir_all(&own)?;
     if let Some(module) = &kernel.overlay {
@@ -221,7 +217,11 @@ fn watched(qemu: &mut Command, said: &Path) -> Result<bool> {
     fs::write(said, "")?;
     let mut machine = qemu.spawn().context("running qemu-system-x86_64")?;
     let start = Instant::now();
-    while machine.try_wait()?.is_none() {
+    loop {
+        if let Some(status) = machine.try_wait()? {
+            ensure!(status.success(), "qemu-system-x86_64 failed ({status})");
+            return Ok(true);
+        }
         let late = start.elapsed() > LIMIT || start.elapsed() > TO_BOOT && fs::metadata(said)?.len() == 0;
         if late {
             machine.kill()?;
@@ -230,7 +230,6 @@ fn watched(qemu: &mut Command, said: &Path) -> Result<bool> {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    Ok(true)
 }
 
 pub fn last_lines(text: &str) -> String {
@@ -262,17 +261,16 @@ fn read(said: &[u8]) -> Finished {
 }
 
 /// Runs the jobs on this machine.
-pub fn here(task: &Task, work: &Path) -> Result<Finished> {
-    let dir = work.join(task.file());
-    fs::create_dir_all(&dir)?;
+pub fn here(task: &Task, dir: &Path) -> Result<Finished> {
     let mut finished = Finished::new();
     for (name, line) in &task.jobs {
-        let words: Vec<&str> = line.split_whitespace().collect();
         let log = dir.join(name);
         let output = File::create(&log)?;
-        let mut job = Command::new("env");
-        job.args(words).current_dir("/").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let status = job.status()?;
+        let path = format!("PATH={}", std::env::var("PATH").unwrap_or_default());
+        let limit = LIMIT.as_secs().to_string();
+        let mut job = Command::new("timeout");
+        job.args(["-k", "5", &limit, "env", "-i", &path]).args(line.split_whitespace()).current_dir("/");
+        let status = job.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).status()?;
         finished
             .insert(name.clone(), (status.code(), String::from_utf8_lossy(&fs::read(&log)?).into_owned()));
     }
