@@ -180,8 +180,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let real = table::real_kernels(&rows);
     ensure!(real >= FEWEST, "{real} real kernels were tested, and fewer than {FEWEST} prove nothing");
-    if options.write && good {
-        fs::write(root.join("docs/kernels.md"), table::document(&rows)?)?;
+    if good {
+        let page = table::document(&rows)?;
+        fs::write(work.join("kernels.md"), &page)?;
+        if options.write {
+            fs::write(root.join("docs/kernels.md"), page)?;
+        }
     }
     Ok(code)
 }
