@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::emulate::{ADD_RULE, CREATE_RULESET, ERRATA, RESTRICT_SELF, VERSION};
-use crate::sys;
+use crate::emulate::{ERRATA, VERSION};
+use crate::sys::{self, ADD_RULE, CREATE_RULESET, RESTRICT_SELF};
 
 /// `struct landlock_ruleset_attr`, and zeros after it.
 type Attr = [u64; 1024];

@@ -21,11 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 
-use crate::sys::{self, Answer, Filter};
-
-pub const CREATE_RULESET: i64 = 444;
-pub const ADD_RULE: i64 = 445;
-pub const RESTRICT_SELF: i64 = 446;
+use crate::sys::{self, ADD_RULE, Answer, CREATE_RULESET, Filter, RESTRICT_SELF};
 
 pub const VERSION: u64 = 1 << 0;
 pub const ERRATA: u64 = 1 << 1;

@@ -8,13 +8,14 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, c_ulong};
 use nix::unistd::Pid;
 
-/// The first and the last of Landlock's three system calls.
-pub const FIRST: c_long = 444;
-pub const LAST: c_long = 446;
+/// Landlock's system calls.
+pub const CREATE_RULESET: c_long = 444;
+pub const ADD_RULE: c_long = 445;
+pub const RESTRICT_SELF: c_long = 446;
 
 /// Any of Landlock's system calls, with any arguments: numbers, and addresses that need not be valid.
 pub fn landlock(call: c_long, args: [u64; 4]) -> Result<c_long> {
-    assert!((FIRST..=LAST).contains(&call));
+    assert!((CREATE_RULESET..=RESTRICT_SELF).contains(&call));
     let [a, b, c, d] = args;
     // SAFETY: the kernel only reads what these calls point to, and answers EFAULT where nothing can be read.
     Errno::result(unsafe { libc::syscall(call, a, b, c, d) })
@@ -41,8 +42,8 @@ pub fn filter(what: Filter) -> Result<Option<OwnedFd>> {
     let mut program = [
         op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, !X32),
-        op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 2, FIRST as u32),
-        op(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, 0, LAST as u32),
+        op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 2, CREATE_RULESET as u32),
+        op(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, 0, RESTRICT_SELF as u32),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, action),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
