@@ -247,13 +247,15 @@ fn tasks<'a>(kernels: &'a [Option<Kernel>], built: &Built) -> Vec<Task<'a>> {
         Task { title, expected: kernel, place: on_newest(), how, jobs }
     };
     let mut line = |title: &str, kernel: &'a Option<Kernel>, append, expected| {
+        // Where there is no Landlock all of it runs on this machine, which is ten times as fast.
+        let tests = if matches!(expected, As::Abi(_)) { "" } else { "enforce" };
         tasks.push(match kernel {
             Some(kernel) => {
-                let jobs = in_guest(expected, "", "", kernel.overlay.is_some());
+                let jobs = in_guest(expected, "", tests, kernel.overlay.is_some());
                 let place = Place::Machine(kernel, append);
                 Task { title: title.to_owned(), expected, place, how: How::Real, jobs }
             }
-            None => emulated(title.to_owned(), expected, "", How::Gone),
+            None => emulated(title.to_owned(), expected, tests, How::Gone),
         });
     };
     for (Line { name, expected, .. }, kernel) in LINES.iter().zip(kernels) {
