@@ -174,14 +174,17 @@ impl Expected {
     }
 }
 
-/// The system-call ABIs that look alike to the probe. A kernel without i386 calls ends the probe.
+/// The system-call ABIs that look alike to the probe. A kernel without i386 calls ends the probe; where everything has to
+/// run (`CI` is set) that is a failure.
 fn modes(outside: &Outside<'_>) -> Vec<&'static str> {
     if !cfg!(target_arch = "x86_64") {
         return vec!["native"];
     }
     let mut command = outside.user.command("./probe");
     command.args(["int80"]);
-    if Ran::of(outside.user, command).status.is_some() { vec!["native", "int80"] } else { vec!["native"] }
+    let there = Ran::of(outside.user, command).status.is_some();
+    assert!(there || std::env::var_os("CI").is_none(), "this needs a kernel with 32-bit system calls");
+    if there { vec!["native", "int80"] } else { vec!["native"] }
 }
 
 #[test]
