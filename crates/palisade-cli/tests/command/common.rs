@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 const NOBODY: u32 = 65534;
 
@@ -21,14 +22,16 @@ pub struct User {
     pub name: &'static str,
     uid: Option<u32>,
     dir: tempfile::TempDir,
+    abi: OnceLock<u64>,
 }
 
 /// Does the same as each user.
 pub fn each_user(test: impl Fn(&User)) {
-    let me = || User { name: "the caller", uid: None, dir: folder(None) };
+    let me = || User { name: "the caller", uid: None, dir: folder(None), abi: OnceLock::new() };
     test(&me());
     if tests_run_as_root() {
-        test(&User { name: "an ordinary user", uid: Some(NOBODY), dir: folder(Some(NOBODY)) });
+        let (uid, dir) = (Some(NOBODY), folder(Some(NOBODY)));
+        test(&User { name: "an ordinary user", uid, dir, abi: OnceLock::new() });
     }
 }
 
@@ -110,10 +113,12 @@ impl User {
 
     /// The ABI of the kernel's Landlock, as `palisade status` says; 0 if there is none.
     pub fn abi(&self) -> u64 {
-        let mut status = self.command(self.binary());
-        status.args(["status", "--json"]);
-        let json: serde_json::Value = serde_json::from_str(&Ran::of(self, status).stdout).unwrap();
-        json["abi"].as_u64().unwrap()
+        *self.abi.get_or_init(|| {
+            let mut status = self.command(self.binary());
+            status.args(["status", "--json"]);
+            let json: serde_json::Value = serde_json::from_str(&Ran::of(self, status).stdout).unwrap();
+            json["abi"].as_u64().unwrap()
+        })
     }
 
     /// The option without which nothing runs on this kernel, if it cannot restrict files and TCP.
