@@ -1,8 +1,10 @@
-//! What the documents promise of themselves: docs/from-go-landlock.md has every name of both Go modules, and each claim
-//! of SECURITY.md its test.
+//! What the documents promise of themselves: docs/from-go-landlock.md has every name of both Go modules, each claim
+//! of SECURITY.md its test, and docs/kernels.md each ABI.
 
 use std::fs;
 use std::path::Path;
+
+use palisade::Abi;
 
 /// Every function, option, mode, preset, tool and example of both modules.
 const NAMES: &[&str] = &[
@@ -142,5 +144,19 @@ fn every_claim_of_security_md_has_its_test_and_every_hole_its_claim() {
         let claim = claim.split("\n\n").next().unwrap();
         let tested = claim.trim_end().ends_with('`');
         assert!(tested || untested.iter().any(|start| claim.starts_with(start)), "no test: {claim}");
+    }
+}
+
+#[test]
+fn kernels_md_says_of_each_abi_what_it_was_tested_on() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kernels.md"));
+    let page = page.expect("docs/kernels.md, which cargo xtask kernels --write makes");
+    let tested = |name: &str| {
+        let line = page.lines().find(|line| line.split('|').nth(1).is_some_and(|cell| cell.trim() == name));
+        line.is_some_and(|line| line.contains("Linux") || line.contains("emulated only"))
+    };
+    assert!(tested("no Landlock") && tested("off at boot"));
+    for abi in 1..=Abi::LATEST.number() {
+        assert!(tested(&format!("ABI {abi}")), "{abi}");
     }
 }

@@ -225,7 +225,8 @@ Real kernels are Debian's, booted in a virtual machine; \"emulated here\" is on 
 the kernel answered when it was asked for its version, \"errata\" those that it says it has fixed. The tests are those of
 enforcement (crates/palisade/tests/enforce), each as root and as an ordinary user, those of what the command closes with seccomp
 (crates/palisade-cli/tests/command/backstop.rs), and where there is Landlock those that count system calls. \"left out\" are
-those that could not run there: of auditing outside of virtual machines, of overlays where the kernel has none.
+those that could not run there: of auditing outside of virtual machines, of overlays where the kernel has none. Of a kernel
+without Landlock a part of them is run in a machine, and all of them emulated.
 
 {}",
         lines(&summary),
