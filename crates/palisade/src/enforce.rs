@@ -9,7 +9,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use crate::domain::Known;
 use crate::error::{Error, Kind as ErrorKind, Result, io_on_path};
+use crate::place::FileKind;
 use crate::plan::{PathRule, Plan};
 use crate::preset::CERT_SOURCES;
 use crate::report::{Covers, Report};
@@ -74,7 +76,7 @@ impl Plan {
                 Report { plan: self, covers: Covers::NotYet, skipped: Vec::new(), notes: Vec::new() };
             return Ok(Ruleset { fd: None, no_new_privs, flags, report });
         }
-        let Draft { fd, skipped, notes, changed, .. } = self.draft()?;
+        let (fd, LeftOut { skipped, notes, changed }) = self.draft()?;
         let report = Report { plan: self.with_changed(&changed), covers: Covers::NotYet, skipped, notes };
         Ok(Ruleset { fd: Some(fd), no_new_privs, flags, report })
     }
@@ -337,20 +339,57 @@ fn refused(call: Call, errno: Errno) -> Error {
     Error::new(kind, message, hint).with_errno(errno)
 }
 
-/// A ruleset that is being made, and what was left out of it.
-struct Draft {
-    fd: OwnedFd,
+/// Where rules go: to the kernel, or, for [`Domain`](crate::Domain), on a list.
+enum Sink<'a> {
+    Kernel(BorrowedFd<'a>),
+    List(&'a mut Vec<Known>),
+}
+
+impl Sink<'_> {
+    /// Adds the rule of this number in the plan.
+    fn add_path(
+        &mut self,
+        at: usize,
+        path: BorrowedFd<'_>,
+        rights: Rights,
+        flags: u32,
+    ) -> std::result::Result<(), Errno> {
+        match self {
+            Sink::Kernel(ruleset) => sys::add_path(*ruleset, path, rights.fs_bits(), flags),
+            Sink::List(known) => {
+                let node = sys::look_at(path)?;
+                if node.kind != FileKind::Dir && !Rights::on_file().contains(rights) {
+                    return Err(libc::EINVAL);
+                }
+                known.push(Known { rule: at, inode: node.inode, rights });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What adding rules left out or found.
+#[derive(Default)]
+struct LeftOut {
     skipped: Vec<PathBuf>,
     notes: Vec<String>,
     /// Rules, by their place in the plan, that were added with fewer rights than planned, or with none.
     changed: Vec<(usize, Rights)>,
+}
+
+/// Rules that are being added.
+struct Draft<'a> {
+    sink: Sink<'a>,
+    left_out: LeftOut,
+    /// The rule that is being added, by its place in the plan.
+    at: usize,
     /// Where paths get their NUL byte.
     name: Vec<u8>,
 }
 
 impl Plan {
     /// The ruleset of a plan that handles something.
-    fn draft(&self) -> Result<Draft> {
+    fn draft(&self) -> Result<(OwnedFd, LeftOut)> {
         let (handled, quiet) = (self.handled, self.quiet);
         let attr = RulesetAttr {
             handled_access_fs: handled.fs_bits(),
@@ -373,17 +412,10 @@ impl Plan {
             };
             Error::new(ErrorKind::System, message.to_owned(), hint).with_errno(errno)
         })?;
-        let mut ruleset =
-            Draft { fd, skipped: Vec::new(), notes: Vec::new(), changed: Vec::new(), name: Vec::new() };
-        for (at, rule) in self.rules.iter().enumerate() {
-            let added = ruleset.add(rule)?;
-            if added != rule.terms.rights {
-                ruleset.changed.push((at, added));
-            }
-        }
+        let ruleset = fd.as_fd();
         for &(right, ports) in &self.ports {
             for port in ports.first..=ports.last {
-                sys::add_port(ruleset.fd.as_fd(), port, right.net_bits(), 0).map_err(|errno| {
+                sys::add_port(ruleset, port, right.net_bits(), 0).map_err(|errno| {
                     let name = right.names().next().unwrap_or_default();
                     let hint = match errno {
                         libc::EAFNOSUPPORT => "this kernel was built without TCP/IP: leave the port out",
@@ -394,11 +426,32 @@ impl Plan {
                 })?;
             }
         }
-        Ok(ruleset)
+        let left_out = self.add_all(Sink::Kernel(ruleset))?;
+        Ok((fd, left_out))
+    }
+
+    /// Each rule of the plan on a path or a descriptor, as it is added.
+    fn add_all(&self, sink: Sink<'_>) -> Result<LeftOut> {
+        let mut draft = Draft { sink, left_out: LeftOut::default(), at: 0, name: Vec::new() };
+        for (at, rule) in self.rules.iter().enumerate() {
+            draft.at = at;
+            let added = draft.add(rule)?;
+            if added != rule.terms.rights {
+                draft.left_out.changed.push((at, added));
+            }
+        }
+        Ok(draft.left_out)
+    }
+
+    /// What [`Plan::enforce`] would add rules for, inode by inode; confines nobody.
+    pub(crate) fn known(&self) -> Result<Vec<Known>> {
+        let mut known = Vec::new();
+        self.add_all(Sink::List(&mut known))?;
+        Ok(known)
     }
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Adds what a rule allows, and says what of it was added: nothing, where it is skipped or needs no rule.
     fn add(&mut self, rule: &PathRule) -> Result<Rights> {
         match &rule.target {
@@ -423,7 +476,7 @@ impl Draft {
                 Err(wrong_kind(path, "is no directory, and the rule insists on one"))
             }
             Err(libc::ENOENT | libc::ENOTDIR) if terms.optional => {
-                self.skipped.push(path.to_owned());
+                self.left_out.skipped.push(path.to_owned());
                 Ok(Rights::empty())
             }
             Err(errno) => Err(io_on_path(path, "opened", &std::io::Error::from_raw_os_error(errno))),
@@ -448,12 +501,12 @@ impl Draft {
         if rights.is_empty() && !terms.quiet {
             return Ok(rights);
         }
-        match sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags) {
+        match self.sink.add_path(self.at, fd, rights, flags) {
             Ok(()) => Ok(rights),
             // A pipe, a socket, a memfd: Landlock never restricts it.
             Err(libc::EBADFD) => {
                 if !terms.preset {
-                    self.notes.push(format!(
+                    self.left_out.notes.push(format!(
                         "{}: a pipe, a socket or the like, which Landlock does not restrict: it needs no rule",
                         crate::printable(path)
                     ));
@@ -477,7 +530,7 @@ impl Draft {
         let rights = terms.rights & Rights::on_file();
         if rights.is_empty() {
             let added = if terms.quiet { "" } else { "; no rule was added" };
-            self.notes.push(format!(
+            self.left_out.notes.push(format!(
                 "{}: no directory, so that nothing of {} applies to it{added}",
                 crate::printable(path),
                 terms.rights
@@ -486,7 +539,7 @@ impl Draft {
                 return Ok(rights);
             }
         }
-        sys::add_path(self.fd.as_fd(), fd, rights.fs_bits(), flags).map_err(|errno| failed(path, errno))?;
+        self.sink.add_path(self.at, fd, rights, flags).map_err(|errno| failed(path, errno))?;
         Ok(rights)
     }
 

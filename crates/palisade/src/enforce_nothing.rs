@@ -1,5 +1,6 @@
 //! Off Linux: a plan for this system handles nothing, and one that was made for another cannot be carried out.
 
+use crate::domain::Known;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::Unavailable;
 use crate::plan::Plan;
@@ -23,6 +24,11 @@ impl Plan {
     /// Does all that [`Plan::enforce`] does but for the last step.
     pub fn check(&self) -> Result<Report> {
         self.clone().enforce().map(|report| Report { covers: Covers::NotYet, ..report })
+    }
+
+    /// What [`Plan::enforce`] would add rules for: nothing.
+    pub(crate) fn known(&self) -> Result<Vec<Known>> {
+        Ok(Vec::new())
     }
 
     /// Makes the ruleset, for those who start processes by themselves.

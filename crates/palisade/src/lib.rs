@@ -25,6 +25,8 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it serves enforcing alone"))]
 
 mod child;
+mod decision;
+mod domain;
 #[cfg(target_os = "linux")]
 mod enforce;
 #[cfg(not(target_os = "linux"))]
@@ -32,6 +34,7 @@ mod enforce;
 mod enforce;
 mod error;
 mod kernel;
+mod place;
 mod plan;
 mod policy;
 mod preset;
@@ -41,6 +44,7 @@ mod program;
 #[path = "program_nothing.rs"]
 mod program;
 mod report;
+mod request;
 mod rights;
 mod rule;
 #[cfg(feature = "program")]
@@ -51,15 +55,19 @@ mod text;
 mod uapi;
 
 pub use child::{CommandExt, Confined};
+pub use decision::{Decision, Grant, Granted};
+pub use domain::Domain;
 pub use enforce::Ruleset;
 pub use error::{Error, Result};
 pub use kernel::{Kernel, Unavailable};
+pub use place::FileKind;
 pub use plan::{Lost, Plan};
 pub use policy::{BestEffort, Policy};
 pub use preset::Preset;
 #[cfg(feature = "program")]
 pub use program::Program;
 pub use report::{Covers, Outcome, Report};
+pub use request::{Open, Request};
 pub use rights::{Abi, Rights};
 #[cfg(unix)]
 pub use rule::fd;

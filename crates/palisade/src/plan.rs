@@ -225,6 +225,7 @@ impl Plan {
                         first.quiet |= terms.quiet;
                         first.optional &= terms.optional;
                         first.preset &= terms.preset;
+                        first.from = first.from.filter(|_| first.preset);
                         continue;
                     }
                     table[slot] = self.rules.len() as u32;
@@ -708,7 +709,11 @@ mod tests {
         );
         let ports: Vec<_> = plan.ports.iter().map(|(right, ports)| format!("{right} {ports}")).collect();
         assert_eq!(ports, ["connect_tcp 53", "connect_send_udp 53", "bind_udp 0"]);
-        assert!(plan.rules.iter().all(|rule| rule.terms.optional && rule.terms.preset));
+        assert!(
+            plan.rules
+                .iter()
+                .all(|rule| rule.terms.optional && rule.terms.preset && rule.terms.from == Some(Preset::Dns))
+        );
     }
 
     #[test]

@@ -224,7 +224,8 @@ impl Preset {
             Preset::System => SYSTEM,
         };
         let listed = entries.iter().map(|(rights, paths)| {
-            Rule::of_preset(paths.iter().map(|p| Target::Path(Path::new(p).into())).collect(), *rights)
+            let targets = paths.iter().map(|p| Target::Path(Path::new(p).into())).collect();
+            Rule::of_preset(Some(self), targets, *rights)
         });
         let found = match self {
             Preset::Stdio => (0..=2).map(Target::Stdio).collect(),
@@ -237,7 +238,7 @@ impl Preset {
             Preset::Tty => TERMINAL,
             _ => Rights::R,
         };
-        listed.chain([Rule::of_preset(found, found_rights)]).collect()
+        listed.chain([Rule::of_preset(Some(self), found, found_rights)]).collect()
     }
 
     pub(crate) fn ports(self) -> &'static [(Rights, Ports)] {

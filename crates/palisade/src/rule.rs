@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::error::{Error, quoted};
+use crate::preset::Preset;
 use crate::rights::Rights;
 
 /// What is allowed below one or more paths, or on an open descriptor.
@@ -44,6 +45,8 @@ pub(crate) struct Terms {
     pub quiet: bool,
     /// From a preset: what cannot be opened is left out, without a word.
     pub preset: bool,
+    /// Which preset, if it has a name.
+    pub from: Option<Preset>,
 }
 
 /// What a rule insists on.
@@ -111,8 +114,8 @@ impl Rule {
         Rule::of(vec![Target::Fd(Arc::new(Descriptor { fd, name: Some(name) }))], rights)
     }
 
-    pub(crate) fn of_preset(targets: Vec<Target>, rights: Rights) -> Rule {
-        let terms = Terms { rights, optional: true, preset: true, ..Terms::default() };
+    pub(crate) fn of_preset(from: Option<Preset>, targets: Vec<Target>, rights: Rights) -> Rule {
+        let terms = Terms { rights, optional: true, preset: true, from, ..Terms::default() };
         Rule { targets, terms }
     }
 

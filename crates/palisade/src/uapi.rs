@@ -82,6 +82,10 @@ pub(crate) const VERSIONS: [Version; 11] = [
     version("7.3", 48),
 ];
 
+/// The ABI from which a rule can allow refer; before, it is refused wherever files are restricted.
+pub(crate) const REFER_ABI: u32 = 2;
+/// The erratum about making a whiteout of an overlay.
+pub(crate) const WHITEOUT_ERRATUM: u32 = 4;
 /// The ABI that brought the flags LOG_* of `landlock_restrict_self`.
 pub(crate) const LOG_ABI: u32 = 7;
 /// The ABI that brought the flag TSYNC of `landlock_restrict_self`.

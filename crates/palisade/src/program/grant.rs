@@ -123,7 +123,8 @@ impl Program {
     /// (/dev/null; zero, full, random and urandom to read).
     pub fn rules(&self) -> Vec<Rule> {
         let null = Rights::READ_FILE | Rights::WRITE_FILE;
-        let device = |path: &str, rights| Rule::of_preset(vec![Target::Path(Path::new(path).into())], rights);
+        let device =
+            |path: &str, rights| Rule::of_preset(None, vec![Target::Path(Path::new(path).into())], rights);
         let sources = ["/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
         let devices = sources.map(|path| device(path, Rights::READ_FILE));
         self.rules.iter().cloned().chain([device("/dev/null", null)]).chain(devices).collect()

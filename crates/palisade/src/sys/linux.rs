@@ -12,6 +12,7 @@ use std::process::Command;
 use std::ptr;
 
 use crate::kernel::Unavailable;
+use crate::place::{FileKind, Inode, Node};
 use crate::rights::Abi;
 use crate::uapi::*;
 
@@ -310,4 +311,51 @@ pub(crate) fn before_exec(
 ) {
     // SAFETY: what is run between fork and exec makes two raw system calls; it allocates nothing and takes no lock.
     unsafe { command.pre_exec(run) };
+}
+
+/// What is at a path, the last name not followed, by statx(2), which opens nothing.
+pub(crate) fn look(path: &Path) -> Result<Node, Errno> {
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL)?;
+    statx(libc::AT_FDCWD, &name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT)
+}
+
+/// What a descriptor is open on, by statx(2).
+pub(crate) fn look_at(fd: BorrowedFd<'_>) -> Result<Node, Errno> {
+    statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+/// `int statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *statxbuf)`, statx(2)
+fn statx(dir: i32, path: &CStr, flags: i32) -> Result<Node, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let mask = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_MNT_ID;
+    // SAFETY: the string is live and ends in a NUL byte; the kernel fills the structure that the pointer is to.
+    check(unsafe { libc::syscall(libc::SYS_statx, dir, path.as_ptr(), flags, mask, stat.as_mut_ptr()) })?;
+    // SAFETY: statx succeeded, and what it did not fill is zero.
+    let stat = unsafe { stat.assume_init() };
+    let kind = match u32::from(stat.stx_mode) & libc::S_IFMT {
+        libc::S_IFDIR => FileKind::Dir,
+        libc::S_IFLNK => FileKind::Symlink,
+        libc::S_IFIFO => FileKind::Fifo,
+        libc::S_IFSOCK => FileKind::Socket,
+        libc::S_IFBLK => FileKind::Block,
+        libc::S_IFCHR if (stat.stx_rdev_major, stat.stx_rdev_minor) == (0, 0) => FileKind::Whiteout,
+        libc::S_IFCHR => FileKind::Char,
+        _ => FileKind::Regular,
+    };
+    let inode = Inode { device: (stat.stx_dev_major, stat.stx_dev_minor), number: stat.stx_ino };
+    Ok(Node { inode, mount: stat.stx_mnt_id, kind })
+}
+
+/// Whether a directory is in a procfs, by statfs(2).
+pub(crate) fn is_in_proc(dir: &Path) -> bool {
+    let Ok(name) = std::ffi::CString::new(dir.as_os_str().as_bytes()) else { return false };
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the string is live and ends in a NUL byte; the kernel fills the structure that the pointer is to.
+    if check(unsafe { libc::statfs(name.as_ptr(), stat.as_mut_ptr()) }.into()).is_err() {
+        return false;
+    }
+    // SAFETY: statfs succeeded, so the structure is filled.
+    #[allow(clippy::unnecessary_cast, reason = "the field's type depends on the architecture")]
+    let magic = unsafe { stat.assume_init() }.f_type as u32;
+    i64::from(magic) == PROC_MAGIC
 }

@@ -1,6 +1,7 @@
 //! Everywhere else: there is nothing to call.
 
 use crate::kernel::Unavailable;
+use crate::place::Node;
 use crate::rights::Abi;
 
 pub(crate) fn abi() -> Result<Abi, Unavailable> {
@@ -9,4 +10,13 @@ pub(crate) fn abi() -> Result<Abi, Unavailable> {
 
 pub(crate) fn errata() -> Option<u32> {
     None
+}
+
+/// What is at a path: here nothing that a rule could be on.
+pub(crate) fn look(_path: &std::path::Path) -> Result<Node, i32> {
+    Err(0)
+}
+
+pub(crate) fn is_in_proc(_dir: &std::path::Path) -> bool {
+    false
 }

@@ -1,0 +1,631 @@
+//! The model: what a stack of policies answers, without being enforced.
+//!
+//! It does what the kernel does (security/landlock/{fs,net,task}.c): for a file, walk from it up to the root and add up
+//! what rules allow on the way, in each layer apart. tests/model compares both, operation by operation.
+
+use std::path::PathBuf;
+
+use crate::decision::{Answer, Decision, Grant, Granted};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::place::{FileKind, Inode, Node, Place};
+use crate::plan::Plan;
+use crate::policy::{BestEffort, Policy};
+use crate::request::{Action, Open, Request, Target};
+use crate::rights::Rights;
+use crate::rule::{Ports, Target as RuleTarget};
+use crate::uapi::{REFER_ABI, WHITEOUT_ERRATUM};
+
+/// A rule's rights on an inode, as the kernel is told them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The rule's place in the plan.
+    pub rule: usize,
+    pub inode: Inode,
+    pub rights: Rights,
+}
+
+/// One or several policies, as they would confine a program one after the other: what the kernel calls a domain, as a
+/// value that can be asked.
+///
+/// ```
+/// use palisade::{Abi, Domain, Kernel, Policy, Request};
+/// let kernel = Kernel::new(Abi::V7);
+/// let (outer, inner) = (Policy::new().ro("/"), Policy::new().ro("/usr"));
+/// let domain = Domain::new([outer.plan(&kernel)?, inner.plan(&kernel)?])?;
+/// # if cfg!(target_os = "linux") {
+/// assert_eq!(domain.decide(&Request::read("/etc/passwd")).layer(), Some(2));
+/// # }
+/// # Ok::<(), palisade::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Domain {
+    layers: Vec<Layer>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    plan: Plan,
+    known: Vec<Known>,
+}
+
+impl Policy {
+    /// Whether the kernel would allow what a program asks, under this policy alone: by which rule, or what is missing
+    /// and which rule would allow it. Any kernel can be asked about; the paths are those of this system. Nothing is
+    /// enforced.
+    ///
+    /// It speaks of Landlock alone. Whether ordinary permissions allow it, and whether it would fail for another
+    /// reason (as that a file is not there), is a different question, which [`Decision::note`] answers in part.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy, Request};
+    /// let policy = Policy::new().ro("/etc");
+    /// let kernel = Kernel::new(Abi::V7);
+    /// # if cfg!(target_os = "linux") {
+    /// assert!(policy.decide(&kernel, &Request::read("/etc/passwd"))?.is_allowed());
+    /// let decision = policy.decide(&kernel, &Request::mkdir("/etc/new"))?;
+    /// assert_eq!(decision.to_string(), "refused (EACCES): make_dir is missing on /etc");
+    /// assert_eq!(decision.suggestions().next().unwrap().grant.to_string(), "make_dir:/etc");
+    /// # }
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    ///
+    /// # What it cannot say
+    ///
+    /// The answer is then [`Decision::cannot_say`], with the reason, and never a guess:
+    ///
+    /// - a path through a link of /proc, as /dev/stdin or /proc/self/exe, which leads elsewhere for each process;
+    /// - a path that this process cannot look at itself, or one through a file that is no directory;
+    /// - any path, off Linux.
+    ///
+    /// It is asked of the system as it is now, and of the current folder and the root of this process. What is not
+    /// asked for at all: descriptors that are open already (they keep the rights they were opened with); a directory
+    /// that was moved out of its bind mount while it was open (erratum 3); peers within the same policy, which are
+    /// always reached; Multipath TCP, SMC and SCTP (erratum 1); `RENAME_WHITEOUT`; ptrace and mounting.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::enforce`], but for those of confining itself: a policy that could not be enforced there, or that
+    /// names what does not exist, decides nothing.
+    pub fn decide(&self, kernel: &Kernel, request: &Request) -> Result<Decision> {
+        self.plan(kernel)?.decide(request)
+    }
+}
+
+impl BestEffort {
+    /// As [`Policy::decide`].
+    pub fn decide(&self, kernel: &Kernel, request: &Request) -> Result<Decision> {
+        self.plan(kernel)?.decide(request)
+    }
+}
+
+impl Plan {
+    /// As [`Policy::decide`], on the kernel that the plan is for.
+    pub fn decide(&self, request: &Request) -> Result<Decision> {
+        Ok(Domain::new([self.clone()])?.decide(request))
+    }
+}
+
+/// What a request needs.
+enum Needs<'a> {
+    Nothing,
+    /// Rights on something and what is above it.
+    Path(Need<'a>),
+    /// To take a file from one directory to another.
+    Refer {
+        from: Need<'a>,
+        to: Need<'a>,
+        /// What is taken there, and in an exchange what is taken back.
+        taken: Vec<&'a Place>,
+    },
+    Ports(Vec<(Rights, u16)>),
+    Scope(Rights),
+}
+
+/// Rights on the last of these nodes, of which each is in the one before.
+#[derive(Clone, Copy)]
+struct Need<'a> {
+    place: &'a Place,
+    nodes: &'a [Node],
+    rights: Rights,
+}
+
+/// What a layer would have to allow, and does not.
+struct Lack {
+    layer: usize,
+    rights: Rights,
+    errno: i32,
+    what: Lacking,
+}
+
+enum Lacking {
+    /// A rule here or above.
+    Path {
+        inode: Inode,
+        path: PathBuf,
+    },
+    Port(u16),
+    Scope,
+    /// No rule could allow it, and why.
+    Never(&'static str),
+}
+
+const EACCES: i32 = 13;
+const EPERM: i32 = 1;
+const EXDEV: i32 = 18;
+
+/// What is allowed besides, to try out a suggestion.
+#[derive(Default)]
+struct Extra {
+    paths: Vec<(usize, Inode, Rights)>,
+    granted: Vec<Granted>,
+}
+
+impl Domain {
+    /// What these plans do together, the first being enforced first. The paths of their rules are looked up now, as
+    /// [`Plan::enforce`] would.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Plan::check`].
+    pub fn new(plans: impl IntoIterator<Item = Plan>) -> Result<Domain> {
+        let layer = |plan: Plan| Ok(Layer { known: plan.known()?, plan });
+        Ok(Domain { layers: plans.into_iter().map(layer).collect::<Result<_>>()? })
+    }
+
+    /// Decides a request, as [`Policy::decide`]: pure, without a system call.
+    pub fn decide(&self, request: &Request) -> Decision {
+        let mut note = None;
+        let needs = match self.needs(&request.action, &mut note) {
+            Ok(needs) => needs,
+            Err(why) => return Decision { answer: Answer::CannotSay(why), note },
+        };
+        let lacks = self.lacks(&needs, &Extra::default());
+        let Some(first) = lacks.first() else {
+            return Decision { answer: self.allowed(&needs), note };
+        };
+        // A right that is missing outweighs what would be gained by a move.
+        let errno = if lacks.iter().any(|lack| lack.errno == EACCES) { EACCES } else { first.errno };
+        let layer = lacks.iter().map(|lack| lack.layer).min().unwrap_or_default() + 1;
+        let missing = lacks.iter().map(Lack::granted).collect();
+        Decision { answer: Answer::Refused { errno, layer, missing, suggestion: self.suggest(&needs) }, note }
+    }
+
+    fn abi(&self) -> u32 {
+        self.layers.first().and_then(|layer| layer.plan.kernel().abi().ok()).map_or(0, |abi| abi.number())
+    }
+
+    /// What the kernel asks for, in the hook that the request comes to.
+    fn needs<'a>(
+        &self,
+        action: &'a Action,
+        note: &mut Option<String>,
+    ) -> std::result::Result<Needs<'a>, String> {
+        let one = |place: &'a Place, nodes: &'a [Node], rights| Needs::Path(Need { place, nodes, rights });
+        Ok(match action {
+            Action::Open { how, .. } if how.contains(Open::PATH) => Needs::Nothing,
+            Action::Open { at, device: true, .. } => {
+                let place = at.place()?;
+                match place.kind() {
+                    Some(FileKind::Char | FileKind::Block | FileKind::Whiteout) | None => {
+                        at.note_if_missing(place, note);
+                        one(place, place.nodes(), Rights::IOCTL_DEV)
+                    }
+                    Some(_) => {
+                        *note = Some(format!("{at} is no device, and ioctl is refused on devices alone"));
+                        Needs::Nothing
+                    }
+                }
+            }
+            Action::Open { at, how, .. } => {
+                let place = at.place()?;
+                let (nodes, rights) = opened(at, place, *how, note);
+                if rights.is_empty() { Needs::Nothing } else { one(place, nodes, rights) }
+            }
+            Action::Make { at, kind } => {
+                let place = at.place()?;
+                at.note_if_there(place, note);
+                one(place, place.folder(), self.to_make(*kind))
+            }
+            Action::Remove { at, dir } => {
+                let place = at.place()?;
+                at.note_if_missing(place, note);
+                one(place, place.folder(), if *dir { Rights::REMOVE_DIR } else { Rights::REMOVE_FILE })
+            }
+            Action::Rename { from, to, exchange } => {
+                let (old, new) = (from.place()?, to.place()?);
+                from.note_if_missing(old, note);
+                let kind = old.kind().unwrap_or(FileKind::Regular);
+                let (mut at_old, mut at_new) = (to_remove(kind), self.to_make(kind));
+                let replaced = match new.kind() {
+                    None if *exchange => {
+                        to.note_if_missing(new, note);
+                        Some(FileKind::Regular)
+                    }
+                    kind => kind,
+                };
+                if let Some(kind) = replaced {
+                    at_new |= to_remove(kind);
+                    if *exchange {
+                        at_old |= self.to_make(kind);
+                    }
+                }
+                let back = exchange.then_some(new);
+                taken([old, new], [at_old, at_new], [Some(old), back].into_iter().flatten(), note)
+            }
+            Action::Link { from, to } => {
+                let (old, new) = (from.place()?, to.place()?);
+                from.note_if_missing(old, note);
+                to.note_if_there(new, note);
+                let make = self.to_make(old.kind().unwrap_or(FileKind::Regular));
+                taken([old, new], [Rights::empty(), make], [old].into_iter(), note)
+            }
+            Action::Truncate(at) => {
+                let place = at.place()?;
+                at.note_if_missing(place, note);
+                one(place, place.nodes(), Rights::TRUNCATE)
+            }
+            Action::Execute(at) => {
+                let place = at.place()?;
+                at.note_if_missing(place, note);
+                one(place, place.nodes(), Rights::EXECUTE | Rights::READ_FILE)
+            }
+            Action::ConnectUnix(at) => {
+                let place = at.place()?;
+                at.note_if_missing(place, note);
+                one(place, place.nodes(), Rights::RESOLVE_UNIX)
+            }
+            // A socket that is not bound is bound to port 0 by its first connect or send.
+            Action::Port { right: Rights::CONNECT_SEND_UDP, port, bound: false } => {
+                Needs::Ports(vec![(Rights::CONNECT_SEND_UDP, *port), (Rights::BIND_UDP, 0)])
+            }
+            Action::Port { right, port, .. } => Needs::Ports(vec![(*right, *port)]),
+            Action::Scope(scope) => Needs::Scope(*scope),
+        })
+    }
+
+    /// The right to make a file of a kind.
+    fn to_make(&self, kind: FileKind) -> Rights {
+        match kind {
+            FileKind::Regular => Rights::MAKE_REG,
+            FileKind::Dir => Rights::MAKE_DIR,
+            FileKind::Symlink => Rights::MAKE_SYM,
+            FileKind::Fifo => Rights::MAKE_FIFO,
+            FileKind::Socket => Rights::MAKE_SOCK,
+            FileKind::Block => Rights::MAKE_BLOCK,
+            FileKind::Char => Rights::MAKE_CHAR,
+            FileKind::Whiteout => {
+                let mut kernels = self.layers.iter().map(|layer| layer.plan.kernel());
+                let unfixed = kernels.any(|k| k.unfixed().any(|(number, _)| number == WHITEOUT_ERRATUM));
+                if unfixed { Rights::MAKE_CHAR } else { Rights::MAKE_REG }
+            }
+        }
+    }
+
+    /// What is not allowed, layer by layer; first what is nearest to the root.
+    fn lacks(&self, needs: &Needs<'_>, extra: &Extra) -> Vec<Lack> {
+        let mut lacks = Vec::new();
+        for layer in 0..self.layers.len() {
+            match needs {
+                Needs::Nothing => {}
+                Needs::Path(need) => {
+                    let rights = need.rights & self.layers[layer].plan.handled;
+                    let missing = self.missing(layer, need.nodes, rights, extra);
+                    lacks.extend(Lack::on_path(layer, need, missing, EACCES));
+                }
+                Needs::Refer { from, to, .. } => self.lacks_to_refer(layer, from, to, extra, &mut lacks),
+                Needs::Ports(ports) => {
+                    for &(right, port) in
+                        ports.iter().filter(|(right, port)| !self.allows(layer, *right, *port))
+                    {
+                        let extra = extra.granted.iter().any(|granted| granted.is_port(layer, right, port));
+                        if !extra {
+                            lacks.push(Lack {
+                                layer,
+                                rights: right,
+                                errno: EACCES,
+                                what: Lacking::Port(port),
+                            });
+                        }
+                    }
+                }
+                Needs::Scope(scope) => {
+                    let alone = extra.granted.iter().any(|granted| granted.layer == layer + 1);
+                    if self.layers[layer].plan.handled.contains(*scope) && !alone {
+                        lacks.push(Lack { layer, rights: *scope, errno: EPERM, what: Lacking::Scope });
+                    }
+                }
+            }
+        }
+        if let (Needs::Refer { from, to, taken }, []) = (needs, lacks.as_slice()) {
+            for layer in 0..self.layers.len() {
+                for (place, way) in taken.iter().zip([(from, to), (to, from)]) {
+                    lacks.extend(self.gained(layer, place, way, extra));
+                }
+            }
+        }
+        lacks
+    }
+
+    fn lacks_to_refer(
+        &self,
+        layer: usize,
+        from: &Need<'_>,
+        to: &Need<'_>,
+        extra: &Extra,
+        lacks: &mut Vec<Lack>,
+    ) {
+        if !self.layers.iter().any(|layer| layer.plan.handled.fs_bits() != 0) {
+            return;
+        }
+        let handled = self.layers[layer].plan.handled;
+        let never = |why| Lack { layer, rights: Rights::REFER, errno: EXDEV, what: Lacking::Never(why) };
+        if self.abi() < REFER_ABI {
+            if handled.fs_bits() != 0 {
+                lacks.push(never("no rule can allow it before ABI 2 (Linux 5.19)"));
+            }
+            return;
+        }
+        let mut both = [from, to];
+        both.sort_by_key(|need| need.nodes.len());
+        for need in both {
+            let missing = self.missing(layer, need.nodes, need.rights & (handled | Rights::REFER), extra);
+            let errno = if (missing - Rights::REFER).is_empty() { EXDEV } else { EACCES };
+            lacks.extend(Lack::on_path(layer, need, missing & handled, errno));
+        }
+        if !handled.contains(Rights::REFER) {
+            lacks.push(never("a policy that leaves refer alone has no rule that could allow it"));
+        }
+    }
+
+    /// What a file could be used for in its new place, and could not in the old one.
+    fn gained(
+        &self,
+        layer: usize,
+        taken: &Place,
+        way: (&Need<'_>, &Need<'_>),
+        extra: &Extra,
+    ) -> Option<Lack> {
+        let mut rights = self.layers[layer].plan.handled & Rights::of_paths();
+        if taken.kind() != Some(FileKind::Dir) {
+            rights = rights & Rights::on_file();
+        }
+        let itself = &taken.nodes()[taken.folder().len()..];
+        let before = self.missing(layer, way.0.nodes, self.missing(layer, itself, rights, extra), extra);
+        let after = self.missing(layer, way.1.nodes, rights, extra);
+        let need = Need { place: taken, nodes: taken.nodes(), rights };
+        Lack::on_path(layer, &need, before - after, EXDEV)
+    }
+
+    /// Which of these rights no rule of the layer allows on any of these nodes.
+    fn missing(&self, layer: usize, nodes: &[Node], rights: Rights, extra: &Extra) -> Rights {
+        let known = self.layers[layer].known.iter().map(|known| (known.inode, known.rights));
+        let extra =
+            extra.paths.iter().filter(|(at, ..)| *at == layer).map(|(_, inode, rights)| (*inode, *rights));
+        known
+            .chain(extra)
+            .filter(|(inode, _)| nodes.iter().any(|node| node.inode == *inode))
+            .fold(rights, |left, (_, allowed)| left - allowed)
+    }
+
+    /// Whether a layer leaves a port alone, or a rule allows it.
+    fn allows(&self, layer: usize, right: Rights, port: u16) -> bool {
+        let plan = &self.layers[layer].plan;
+        !plan.handled.contains(right) || plan.ports.iter().any(|rule| covers(rule, right, port))
+    }
+
+    /// The rules by which all that is needed is allowed, the nearest first; and what of it is not restricted.
+    fn allowed(&self, needs: &Needs<'_>) -> Answer {
+        let (mut by, mut needed) = (Vec::new(), Rights::empty());
+        for (number, layer) in self.layers.iter().enumerate() {
+            let paths: &[&Need<'_>] = match needs {
+                Needs::Path(need) => &[need],
+                Needs::Refer { from, to, .. } => &[from, to],
+                _ => &[],
+            };
+            for need in paths {
+                needed |= need.rights;
+                let mut left = need.rights & layer.plan.handled;
+                for node in need.nodes.iter().rev() {
+                    for known in layer.known.iter().filter(|known| known.inode == node.inode) {
+                        if known.rights.intersects(left) {
+                            by.push(layer.granted(number, known));
+                            left = left - known.rights;
+                        }
+                    }
+                }
+            }
+            match needs {
+                Needs::Ports(ports) => {
+                    for (right, port) in ports {
+                        needed |= *right;
+                        let rule = layer.plan.ports.iter().find(|rule| covers(rule, *right, *port));
+                        by.extend(rule.map(|&(right, ports)| Granted {
+                            layer: number + 1,
+                            grant: Grant::Port { right, ports },
+                            preset: None,
+                        }));
+                    }
+                }
+                Needs::Scope(scope) => needed |= *scope,
+                _ => {}
+            }
+        }
+        let mut unique: Vec<Granted> = Vec::new();
+        for granted in by {
+            if !unique.contains(&granted) {
+                unique.push(granted);
+            }
+        }
+        let handled: Rights = self.layers.iter().map(|layer| layer.plan.handled).collect();
+        let open = (needed - handled).iter().map(|right| (right, self.why_open(right))).collect();
+        Answer::Allowed { by: unique, open }
+    }
+
+    /// Why no layer restricts a right.
+    fn why_open(&self, right: Rights) -> String {
+        let mut lost = self.layers.iter().flat_map(|layer| layer.plan.lost());
+        match lost.find(|lost| lost.right() == right) {
+            Some(lost) => lost.why(),
+            None => "the policy leaves it alone".to_owned(),
+        }
+    }
+
+    /// The least rules that would allow it; or why none would.
+    fn suggest(&self, needs: &Needs<'_>) -> std::result::Result<Vec<Granted>, &'static str> {
+        let mut extra = Extra::default();
+        // Each rule can show what it takes to be lacking next: that on one folder, what a file gains in it.
+        while let Some(lack) = self.lacks(needs, &extra).into_iter().next() {
+            match &lack.what {
+                Lacking::Never(why) => return Err(why),
+                Lacking::Path { inode, .. } => extra.paths.push((lack.layer, *inode, lack.rights)),
+                Lacking::Port(_) | Lacking::Scope => {}
+            }
+            extra.allow(lack.granted());
+        }
+        Ok(extra.granted)
+    }
+}
+
+impl Layer {
+    /// A rule, as it is shown.
+    fn granted(&self, number: usize, known: &Known) -> Granted {
+        let rule = &self.plan.rules[known.rule];
+        let path = match &rule.target {
+            RuleTarget::Path(path) => path.to_path_buf(),
+            #[cfg(unix)]
+            RuleTarget::Fd(descriptor) if descriptor.name.is_some() => {
+                descriptor.name.clone().unwrap_or_default()
+            }
+            other => PathBuf::from(other.to_string()),
+        };
+        let grant = Grant::Path { rights: rule.terms.rights, path };
+        Granted { layer: number + 1, grant, preset: rule.terms.from }
+    }
+}
+
+impl Extra {
+    /// One rule for each path.
+    fn allow(&mut self, new: Granted) {
+        for granted in &mut self.granted {
+            if let (Grant::Path { rights, path }, Grant::Path { rights: more, path: other }) =
+                (&mut granted.grant, &new.grant)
+            {
+                if granted.layer == new.layer && path == other {
+                    *rights |= *more;
+                    return;
+                }
+            }
+        }
+        self.granted.push(new);
+    }
+}
+
+impl Granted {
+    fn is_port(&self, layer: usize, right: Rights, port: u16) -> bool {
+        let port = Ports { first: port, last: port };
+        self.layer == layer + 1 && self.grant == Grant::Port { right, ports: port }
+    }
+}
+
+impl Lack {
+    fn on_path(layer: usize, need: &Need<'_>, rights: Rights, errno: i32) -> Option<Lack> {
+        let node = need.nodes.last()?;
+        let path = need.place.path_of(need.nodes.len() - 1);
+        let what = Lacking::Path { inode: node.inode, path };
+        (!rights.is_empty()).then_some(Lack { layer, rights, errno, what })
+    }
+
+    /// What would allow it.
+    fn granted(&self) -> Granted {
+        let grant = match &self.what {
+            Lacking::Path { path, .. } => Grant::Path { rights: self.rights, path: path.clone() },
+            Lacking::Port(port) => Grant::Port { right: self.rights, ports: Ports::from(*port) },
+            Lacking::Scope | Lacking::Never(_) => Grant::Unrestricted(self.rights),
+        };
+        Granted { layer: self.layer + 1, grant, preset: None }
+    }
+}
+
+fn covers(rule: &(Rights, Ports), right: Rights, port: u16) -> bool {
+    let (allowed, Ports { first, last }) = *rule;
+    allowed.contains(right) && (first..=last).contains(&port)
+}
+
+/// The right to remove what is of a kind.
+fn to_remove(kind: FileKind) -> Rights {
+    if kind == FileKind::Dir { Rights::REMOVE_DIR } else { Rights::REMOVE_FILE }
+}
+
+/// What open(2) asks for, and on what.
+fn opened<'a>(at: &Target, place: &'a Place, how: Open, note: &mut Option<String>) -> (&'a [Node], Rights) {
+    let modes = [(Open::READ, Rights::READ_FILE), (Open::WRITE, Rights::WRITE_FILE)];
+    let mode: Rights =
+        modes.into_iter().filter(|(mode, _)| how.contains(*mode)).map(|(_, right)| right).collect();
+    let made = if how.contains(Open::CREATE) { Rights::MAKE_REG } else { Rights::empty() };
+    let emptied = if how.contains(Open::TRUNCATE) { Rights::TRUNCATE } else { Rights::empty() };
+    match place.kind() {
+        // Made without a name, it is in the folder all the same.
+        _ if how.contains(Open::TEMPORARY) => (place.nodes(), mode),
+        Some(_) if how.contains(Open::CREATE | Open::EXCLUSIVE) => {
+            at.note_if_there(place, note);
+            (place.folder(), mode | made)
+        }
+        Some(FileKind::Dir) if how.contains(Open::READ) => (place.nodes(), Rights::READ_DIR),
+        Some(FileKind::Regular) => (place.nodes(), mode | emptied),
+        Some(_) => (place.nodes(), mode),
+        None if how.contains(Open::CREATE) => {
+            if place.missing() > 1 {
+                at.note_if_missing(place, note);
+            }
+            (place.nodes(), mode | made)
+        }
+        None => {
+            at.note_if_missing(place, note);
+            (place.nodes(), mode | emptied)
+        }
+    }
+}
+
+/// What it takes to give a file another place.
+fn taken<'a>(
+    [old, new]: [&'a Place; 2],
+    [at_old, at_new]: [Rights; 2],
+    taken: impl Iterator<Item = &'a Place>,
+    note: &mut Option<String>,
+) -> Needs<'a> {
+    let (from, to) = (old.folder(), new.folder());
+    if let (Some(one), Some(other)) = (from.last(), to.last()) {
+        if one == other && old.missing() <= 1 && new.missing() <= 1 {
+            return Needs::Path(Need { place: new, nodes: to, rights: at_old | at_new });
+        }
+        if one.mount != other.mount {
+            *note = Some(
+                "the two are on different mounts, and so it fails with EXDEV whatever is allowed".to_owned(),
+            );
+        }
+    }
+    let from = Need { place: old, nodes: from, rights: at_old | Rights::REFER };
+    let to = Need { place: new, nodes: to, rights: at_new | Rights::REFER };
+    Needs::Refer { from, to, taken: taken.collect() }
+}
+
+impl Target {
+    fn place(&self) -> std::result::Result<&Place, String> {
+        self.place.as_ref().map_err(Clone::clone)
+    }
+
+    fn note_if_missing(&self, place: &Place, note: &mut Option<String>) {
+        if place.missing() > 0 {
+            *note = Some(format!("{self} does not exist now; this is for a file that is made there"));
+        }
+    }
+
+    fn note_if_there(&self, place: &Place, note: &mut Option<String>) {
+        if place.missing() == 0 {
+            *note = Some(format!("{self} exists already, and so it fails with EEXIST whatever is allowed"));
+        } else if place.missing() > 1 {
+            *note = Some(format!("the folder that {self} would be in does not exist now"));
+        }
+    }
+}
