@@ -2,10 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use palisade::{Abi, Kernel, Log, Plan, Policy, Ports, Preset, Rights, Rule, path};
 
 use crate::caps;
@@ -24,6 +24,7 @@ pub struct Args {
 #[derive(Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Why(Box<WhyArgs>),
     Status(StatusArgs),
 }
 
@@ -143,6 +144,109 @@ impl Variable {
     }
 }
 
+/// Say whether a program may do something under `palisade run` with these options: by which, or with which it might
+///
+/// Put the options of your `palisade run` in front of what the program does, as `write /etc/hosts`. The answer names the
+/// option that allows it, or the least that you would have to add. Nothing is run and nothing is changed.
+///
+/// It is about palisade alone: whether the file is there, and whether its owner and permissions allow it, is another
+/// question. A relative TARGET, and one with links in it, is found from here and now.
+///
+/// Exit status: 0 allowed; 1 refused; 3 cannot say, and why; 125 usage, or a failure of palisade's own.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade why --preset system --rw build write build/out.o
+  palisade why --rw a --rw b rename a/file b/file
+  palisade why --program ./deploy.sh --preset system exec ./deploy.sh
+  palisade why --connect-tcp 443 connect-udp 53
+
+The option that is proposed allows this one thing. Where programs need much, a group is shorter: --ro, --rx, --rw.")]
+pub struct WhyArgs {
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// Grant what COMMAND needs to start too, as palisade run does for its COMMAND; without this no program's files are
+    #[arg(long, value_name = "COMMAND", help_heading = "What is asked of")]
+    pub program: Option<OsString>,
+
+    /// As palisade run with this option, which closes nothing with seccomp
+    #[arg(long, help_heading = "What is asked of")]
+    pub no_backstop: bool,
+
+    /// Ask of a kernel that has Landlock ABI N, in place of this one; --abi N does too, and leaves alone what is newer
+    #[arg(long, value_name = "N", help_heading = "What is asked of")]
+    pub kernel: Option<Abi>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// What the program does
+    #[arg(value_name = "ACTION")]
+    pub action: Action,
+
+    /// The path or the port that it does it to; for rename, exchange and link a second path
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<OsString>,
+}
+
+/// What a program may do, as `why` is asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Action {
+    /// Open a file to read it
+    Read,
+    /// Open a file to write to it, and make it if it is not there
+    Write,
+    /// List a folder
+    List,
+    /// Make a new file
+    Create,
+    /// Make a folder
+    Mkdir,
+    /// Make a FIFO (a named pipe)
+    Mkfifo,
+    /// Make a symbolic link; TARGET is its name
+    Symlink,
+    /// Delete a file, a link or an empty folder
+    Delete,
+    /// Rename or move TARGET to a second path, and replace what is there
+    Rename,
+    /// Exchange TARGET and a second path
+    Exchange,
+    /// Give TARGET a second name (a hard link)
+    Link,
+    /// Change the length of a file, as overwriting it does
+    Truncate,
+    /// Execute a program or a script, by path or by a name in PATH
+    Exec,
+    /// Control a device by ioctl
+    Ioctl,
+    /// Listen on a TCP port
+    BindTcp,
+    /// Connect to a TCP port, at any address
+    ConnectTcp,
+    /// Receive on a UDP port
+    BindUdp,
+    /// Send to a UDP port, at any address
+    ConnectUdp,
+    /// Make a UNIX socket to listen on
+    BindUnix,
+    /// Connect to a UNIX socket, as that of a server outside
+    ConnectUnix,
+    /// Connect to an abstract UNIX socket outside; needs no TARGET
+    ConnectAbstract,
+    /// Signal a process outside; needs no TARGET
+    Signal,
+}
+
+impl Action {
+    /// As it is given.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    }
+}
+
 /// Show what this kernel can enforce, and if it is nothing, how to turn it on
 #[derive(clap::Args)]
 pub struct StatusArgs {
@@ -251,15 +355,8 @@ impl PolicyArgs {
 
     /// What the options grant and leave alone.
     fn policy(&self) -> Policy {
-        let groups = [
-            (&self.ro, Rights::RO),
-            (&self.rx, Rights::RX),
-            (&self.rw, Rights::RW),
-            (&self.rwx, Rights::RWX),
-            (&self.unix, Rights::RESOLVE_UNIX),
-        ];
-        let rules =
-            groups.into_iter().flat_map(|(paths, rights)| paths.iter().map(move |p| path(p).rights(rights)));
+        let groups = self.groups().into_iter();
+        let rules = groups.flat_map(|(_, paths, rights)| paths.iter().map(move |p| path(p).rights(rights)));
         let rules = rules.chain(self.allow.iter().cloned());
         let mut policy = Policy::new().unrestricted(self.unrestricted.iter().copied());
         for rule in rules {
@@ -278,6 +375,76 @@ impl PolicyArgs {
         }
     }
 
+    /// The options that take a path, and what each grants there.
+    fn groups(&self) -> [(&'static str, &[PathBuf], Rights); 5] {
+        [
+            ("--ro", &self.ro, Rights::RO),
+            ("--rx", &self.rx, Rights::RX),
+            ("--rw", &self.rw, Rights::RW),
+            ("--rwx", &self.rwx, Rights::RWX),
+            ("--unix", &self.unix, Rights::RESOLVE_UNIX),
+        ]
+    }
+
+    /// The options that take a port, and for which right.
+    fn ports(&self) -> [(&'static str, &[Ports], Rights); 4] {
+        [
+            ("--connect-tcp", &self.connect_tcp, Rights::CONNECT_TCP),
+            ("--bind-tcp", &self.bind_tcp, Rights::BIND_TCP),
+            ("--connect-udp", &self.connect_udp, Rights::CONNECT_SEND_UDP),
+            ("--bind-udp", &self.bind_udp, Rights::BIND_UDP),
+        ]
+    }
+
+    /// The options that grant any of these rights on just this path, as words.
+    pub fn granting(&self, at: &Path, rights: Rights) -> Vec<OsString> {
+        let groups = self.groups().into_iter().filter(|(_, paths, granted)| {
+            granted.intersects(rights) && paths.iter().any(|p| p.as_os_str() == at.as_os_str())
+        });
+        let mut words: Vec<OsString> =
+            groups.flat_map(|(option, ..)| [option.into(), at.as_os_str().to_owned()]).collect();
+        for rule in self.allow.iter().filter(|rule| rule.allows().intersects(rights)) {
+            let plain = || path(at).rights(rule.allows());
+            let kinds = [("", plain()), ("f:", plain().file()), ("d:", plain().dir())];
+            if let Some((kind, _)) = kinds.iter().find(|(_, same)| same == rule) {
+                let mut value = OsString::from(format!("{kind}{}:", rule.allows()));
+                value.push(at);
+                words.extend(["--allow".into(), value]);
+            }
+        }
+        words
+    }
+
+    /// The option that grants a right on just these ports, as words.
+    pub fn granting_ports(&self, right: Rights, ports: Ports) -> Vec<OsString> {
+        let words = |option: &str, value: String| vec![option.into(), value.into()];
+        if let Some((option, ..)) = self.ports().iter().find(|(_, p, r)| *r == right && p.contains(&ports)) {
+            return words(option, ports.to_string());
+        }
+        // To send by UDP takes a port of one's own, which the kernel chooses.
+        match self.connect_udp.first() {
+            Some(sent) if right == Rights::BIND_UDP => words("--connect-udp", sent.to_string()),
+            _ => {
+                let preset = self.preset.iter().find(|preset| preset.allows().contains(right));
+                preset.map_or(Vec::new(), |preset| words("--preset", preset.to_string()))
+            }
+        }
+    }
+
+    /// Whether `--unrestricted` leaves a right alone.
+    pub fn leaves_alone(&self, right: Rights) -> bool {
+        self.unrestricted.iter().any(|alone| alone.contains(right))
+    }
+
+    pub fn presets(&self) -> &[Preset] {
+        &self.preset
+    }
+
+    /// The version that `--abi` names.
+    pub fn abi(&self) -> Option<Abi> {
+        self.abi
+    }
+
     /// Whether `--require` says what has to hold.
     pub fn requires(&self) -> bool {
         !self.require.is_empty()
@@ -285,13 +452,8 @@ impl PolicyArgs {
 
     /// The rights that the options grant for every port, so that nothing of them is left to restrict.
     pub fn any_port(&self) -> Rights {
-        let ports = [
-            (&self.connect_tcp, Rights::CONNECT_TCP),
-            (&self.bind_tcp, Rights::BIND_TCP),
-            (&self.connect_udp, Rights::CONNECT_SEND_UDP),
-            (&self.bind_udp, Rights::BIND_UDP),
-        ];
-        ports.into_iter().filter(|(ports, _)| ports.contains(&Ports::ANY)).map(|(_, right)| right).collect()
+        let any = self.ports().into_iter().filter(|(_, ports, _)| ports.contains(&Ports::ANY));
+        any.map(|(.., right)| right).collect()
     }
 
     /// What has to hold unless an option says otherwise.
@@ -303,16 +465,12 @@ impl PolicyArgs {
 
     /// The rights that the options name, whatever for; of a preset those on ports, which it names too.
     pub fn named(&self) -> Rights {
-        let ports = [
-            (!self.connect_tcp.is_empty(), Rights::CONNECT_TCP),
-            (!self.bind_tcp.is_empty(), Rights::BIND_TCP),
-            (!self.connect_udp.is_empty(), Rights::CONNECT_SEND_UDP),
-            (!self.bind_udp.is_empty(), Rights::BIND_UDP),
-            // One that is skipped opens nothing.
-            (self.unix.iter().any(|path| !self.ignore_missing || path.exists()), Rights::RESOLVE_UNIX),
-        ];
-        let ports = ports.into_iter().filter(|(named, _)| *named).map(|(_, right)| right);
+        let ports =
+            self.ports().into_iter().filter(|(_, ports, _)| !ports.is_empty()).map(|(.., right)| right);
+        // One that is skipped opens nothing.
+        let unix = self.unix.iter().any(|path| !self.ignore_missing || path.exists());
+        let unix = unix.then_some(Rights::RESOLVE_UNIX);
         let presets = self.preset.iter().map(|preset| preset.allows() & Rights::NET);
-        ports.chain(presets).chain(self.allow.iter().map(Rule::allows)).collect()
+        ports.chain(unix).chain(presets).chain(self.allow.iter().map(Rule::allows)).collect()
     }
 }

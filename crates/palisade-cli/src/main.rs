@@ -6,10 +6,12 @@
 mod args;
 mod backstop;
 mod caps;
+mod quote;
 mod run;
 mod say;
 mod status;
 mod sys;
+mod why;
 
 use std::ffi::OsString;
 
@@ -23,12 +25,13 @@ const FAILED: u8 = 125;
 /// From the words of the command line to the exit status. [`sys::main`] calls it.
 fn command(words: Vec<OsString>) -> u8 {
     let done = match Args::try_parse_from(words) {
-        Ok(Args { command: Command::Run(args) }) => run::run(*args),
-        Ok(Args { command: Command::Status(args) }) => status::status(&args),
+        Ok(Args { command: Command::Run(args) }) => run::run(*args).map(|()| 0),
+        Ok(Args { command: Command::Why(args) }) => why::why(&args),
+        Ok(Args { command: Command::Status(args) }) => status::status(&args).map(|()| 0),
         Err(error) => return usage(&error),
     };
     match done {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(failure) => {
             say::line(&failure.message);
             failure.code

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use palisade::{Error, Kernel, Log, Lost, Plan, Program, Report, Rights, Start, printable};
 use serde_json::json;
 
-use crate::args::{LogWhat, RunArgs};
+use crate::args::{LogWhat, PolicyArgs, RunArgs};
 use crate::backstop::{self, Closed};
 use crate::{Failure, say, sys};
 
@@ -41,8 +41,10 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
 
     let closure = if args.no_program { Vec::new() } else { program.rules() };
     let log = if args.log == LogWhat::All { Log::NEW_EXEC_ON } else { Log::empty() };
-    let plan =
-        args.policy.plan(&kernel, closure, log).map_err(|error| policy_failure(&error, &args, &kernel))?;
+    let plan = args
+        .policy
+        .plan(&kernel, closure, log)
+        .map_err(|error| policy_failure(&error, &args.policy, &kernel))?;
     let closes = Closed::of(&plan, args.policy.named());
     let (plan, closed) = if args.no_backstop { (plan, Closed::default()) } else { close(plan, closes) };
     if args.dry_run {
@@ -52,7 +54,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let path = absolute(&args, &program)?;
     let strings = c_strings(&path, name, rest, &env)?;
     sys::set_no_new_privs().map_err(|e| Failure::new(format!("no_new_privs cannot be set: {e}")))?;
-    let report = plan.enforce().map_err(|error| policy_failure(&error, &args, &kernel))?;
+    let report = plan.enforce().map_err(|error| policy_failure(&error, &args.policy, &kernel))?;
     tell(&args, &report, &program, closes, closed);
     hygiene(&args)?;
     let filter = backstop::filter(Closed { typing: true, ..closed });
@@ -171,7 +173,7 @@ fn program_failure(error: &Error) -> Failure {
 }
 
 /// The same error, with the option that helps in place of the method.
-fn policy_failure(error: &Error, args: &RunArgs, kernel: &Kernel) -> Failure {
+pub fn policy_failure(error: &Error, policy: &PolicyArgs, kernel: &Kernel) -> Failure {
     let hint = if error.is_missing_path() {
         "if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist".to_owned()
     } else if error.is_unsupported() {
@@ -179,7 +181,7 @@ fn policy_failure(error: &Error, args: &RunArgs, kernel: &Kernel) -> Failure {
             Err(why) => {
                 format!("{}; --best-effort runs COMMAND all the same, its files not confined", why.help())
             }
-            Ok(_) if args.policy.requires() => {
+            Ok(_) if policy.requires() => {
                 format!("leave {} out of --require to go on without", short_names(error.rights()).join(","))
             }
             Ok(_) => format!(
@@ -197,7 +199,7 @@ fn policy_failure(error: &Error, args: &RunArgs, kernel: &Kernel) -> Failure {
 }
 
 /// Rights as --unrestricted takes them: whole categories by their names.
-fn short_names(rights: Rights) -> Vec<&'static str> {
+pub fn short_names(rights: Rights) -> Vec<&'static str> {
     let name = |(name, category): (&'static str, Rights)| match rights.contains(category) {
         true => vec![name],
         false => (category & rights).names().collect(),
@@ -280,7 +282,7 @@ fn backstop_notes(closed: Closed) -> Vec<String> {
 }
 
 fn dry_run(args: &RunArgs, plan: &Plan, program: &Program, closed: Closed) -> Result<(), Failure> {
-    let report = plan.check().map_err(|error| policy_failure(&error, args, plan.kernel()))?;
+    let report = plan.check().map_err(|error| policy_failure(&error, &args.policy, plan.kernel()))?;
     let text = if args.json {
         let value = json!({ "command": program, "report": report, "seccomp": backstop_notes(closed) });
         format!("{value:#}\n")

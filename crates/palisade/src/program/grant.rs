@@ -122,11 +122,16 @@ impl Program {
     /// What [`Policy::program`](crate::Policy::program) adds: a rule for each file, and the devices that harm nobody
     /// (/dev/null; zero, full, random and urandom to read).
     pub fn rules(&self) -> Vec<Rule> {
+        self.rules.iter().cloned().chain(Program::devices()).collect()
+    }
+
+    /// What of [`Program::rules`] is the same for every program: the devices.
+    pub fn devices() -> Vec<Rule> {
         let null = Rights::READ_FILE | Rights::WRITE_FILE;
         let device =
             |path: &str, rights| Rule::of_preset(None, vec![Target::Path(Path::new(path).into())], rights);
         let sources = ["/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-        let devices = sources.map(|path| device(path, Rights::READ_FILE));
-        self.rules.iter().cloned().chain([device("/dev/null", null)]).chain(devices).collect()
+        let sources = sources.map(|path| device(path, Rights::READ_FILE));
+        [device("/dev/null", null)].into_iter().chain(sources).collect()
     }
 }

@@ -1,0 +1,579 @@
+//! `palisade why`: would `palisade run` allow that, and by which option; if not, with which. Nothing is enforced: the
+//! library's model is asked, and before it what the backstop closes, for a socket comes before all that is done to it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use palisade::{
+    Abi, Decision, Domain, FileKind, Grant, Granted, Kernel, Log, Open, Plan, Policy, Preset, Program,
+    Request, Rights, printable,
+};
+use serde_json::{Value, json};
+
+use crate::args::{Action, WhyArgs};
+use crate::backstop::{self, Closed};
+use crate::run::{policy_failure, short_names};
+use crate::{Failure, quote, say};
+
+const ALLOWED: u8 = 0;
+const REFUSED: u8 = 1;
+const CANNOT_SAY: u8 = 3;
+
+pub fn why(args: &WhyArgs) -> Result<u8, Failure> {
+    check_targets(args)?;
+    let kernel = args.kernel.or(args.policy.abi()).map_or_else(Kernel::probe, Kernel::new);
+    let program = args.program.as_ref().map(Program::find).transpose();
+    let program = program.map_err(|error| Failure::new(format!("--program: {error}")))?;
+    let granted = program.as_ref().map_or_else(Program::devices, Program::rules);
+    let failed = |error| policy_failure(&error, &args.policy, &kernel);
+    let plan = args.policy.plan(&kernel, granted, Log::empty()).map_err(failed)?;
+    let domain = Domain::new([plan.clone()]).map_err(failed)?;
+    let answer = Asked { args, plan, domain, program }.answer()?;
+    say::print(&if args.json { answer.as_json(args, &kernel) } else { answer.for_people() })?;
+    Ok(answer.status())
+}
+
+fn check_targets(args: &WhyArgs) -> Result<(), Failure> {
+    let (takes, least, most) = match args.action {
+        Action::Rename | Action::Exchange | Action::Link => ("two paths", 2, 2),
+        Action::BindTcp | Action::ConnectTcp | Action::BindUdp | Action::ConnectUdp => ("one port", 1, 1),
+        Action::ConnectAbstract => ("nothing, or the name of a socket", 0, 1),
+        Action::Signal => ("nothing, or the number of a process", 0, 1),
+        Action::Exec => ("one program, without its arguments", 1, 1),
+        _ => ("one path", 1, 1),
+    };
+    if (least..=most).contains(&args.targets.len()) {
+        return Ok(());
+    }
+    let given = if args.targets.is_empty() { "nothing".to_owned() } else { quote::words(&args.targets) };
+    Err(usage(format!("{} takes {takes}, and is given {given}", args.action.name())))
+}
+
+fn usage(message: String) -> Failure {
+    Failure::new(format!("{message}\n\nFor more information, try 'palisade why --help'."))
+}
+
+/// A question, and what it is asked of.
+struct Asked<'a> {
+    args: &'a WhyArgs,
+    plan: Plan,
+    domain: Domain,
+    program: Option<Program>,
+}
+
+/// Options, as words of a command line.
+type Words = Vec<OsString>;
+
+struct Answer {
+    /// What was asked, as the rest of a sentence.
+    request: String,
+    verdict: Verdict,
+    notes: Vec<String>,
+}
+
+enum Verdict {
+    Allowed {
+        by: Vec<By>,
+        /// What nothing restricts, and why.
+        open: Vec<(Rights, String)>,
+    },
+    Refused {
+        errno: i32,
+        /// None if it is seccomp that refuses it.
+        layer: Option<usize>,
+        why: String,
+        missing: Vec<Granted>,
+        /// What to add, or why nothing helps.
+        add: Result<Words, String>,
+    },
+    CannotSay(String),
+}
+
+/// A rule that allows something, and where it is from.
+struct By {
+    grant: Grant,
+    preset: Option<Preset>,
+    /// The options that gave it; empty if it is of a program.
+    options: Words,
+    text: String,
+}
+
+impl Asked<'_> {
+    fn target(&self, number: usize) -> &OsStr {
+        self.args.targets.get(number).map_or(OsStr::new(""), OsString::as_os_str)
+    }
+
+    fn answer(&self) -> Result<Answer, Failure> {
+        let mut notes = Vec::new();
+        let (first, more) = self.requests(&mut notes)?;
+        let request = first.to_string();
+        let all: Vec<(Request, Decision)> = [first]
+            .into_iter()
+            .chain(more)
+            .map(|request| (request.clone(), self.domain.decide(&request)))
+            .collect();
+        let (decisive, decision) = all.iter().find(|(_, decision)| !decision.is_allowed()).unwrap_or(&all[0]);
+        notes.extend(decision.note().map(str::to_owned));
+
+        let verdict = if let Some((sockets, rights)) = self.closed(self.args.policy.named()) {
+            let needs = rights.abi().map_or(String::new(), |abi| format!(", which needs {abi}"));
+            let why = format!(
+                "no {sockets} socket can be made: seccomp closes them, for this kernel's Landlock cannot restrict \
+                 {sockets}{needs}"
+            );
+            let add = Ok(self.to_open(decisive, decision)?);
+            Verdict::Refused { errno: libc::EACCES, layer: None, why, missing: Vec::new(), add }
+        } else if let Some(why) = decision.cannot_say() {
+            Verdict::CannotSay(why.to_owned())
+        } else if let Some(errno) = decision.errno() {
+            let what = decisive.to_string();
+            let along = if what == request { String::new() } else { format!("which takes to {what}, ") };
+            let missing = decision.missing().cloned().collect();
+            notes.extend(about(self.args.action, errno));
+            Verdict::Refused {
+                errno,
+                layer: decision.layer(),
+                why: format!("{along}{}", lacking(decision)),
+                missing,
+                add: self.suggestion(&all),
+            }
+        } else {
+            notes.extend(self.opened());
+            self.allowed(&all)?
+        };
+        if self.args.action == Action::Write {
+            notes.extend(self.to_overwrite());
+        }
+        Ok(Answer { request, verdict, notes })
+    }
+
+    /// What the kernel is asked for, and what it takes besides.
+    fn requests(&self, notes: &mut Vec<String>) -> Result<(Request, Vec<Request>), Failure> {
+        let (path, other) = (self.target(0), self.target(1));
+        let is_dir = || std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+        let request = match self.args.action {
+            Action::Exec => return self.to_execute(notes),
+            Action::Read | Action::List => Request::read(path),
+            Action::Write => Request::write(path),
+            Action::Create => Request::create(path),
+            Action::Mkdir => Request::mkdir(path),
+            Action::Mkfifo => Request::mknod(path, FileKind::Fifo),
+            Action::Symlink => Request::symlink(path),
+            Action::Delete if is_dir() => Request::rmdir(path),
+            Action::Delete => Request::unlink(path),
+            Action::Rename => Request::rename(path, other),
+            Action::Exchange => Request::exchange(path, other),
+            Action::Link => Request::link(path, other),
+            Action::Truncate => Request::truncate(path),
+            Action::Ioctl => Request::ioctl(path),
+            Action::BindTcp => Request::bind_tcp(self.port()?),
+            Action::ConnectTcp => Request::connect_tcp(self.port()?),
+            Action::BindUdp => Request::bind_udp(self.port()?),
+            Action::ConnectUdp => Request::connect_udp(self.port()?, false),
+            Action::BindUnix => Request::mknod(path, FileKind::Socket),
+            Action::ConnectUnix => Request::connect_unix(path),
+            Action::ConnectAbstract => Request::connect_abstract(),
+            Action::Signal => Request::signal(),
+        };
+        Ok((request, Vec::new()))
+    }
+
+    fn port(&self) -> Result<u16, Failure> {
+        let text = self.target(0).to_str().unwrap_or_default();
+        let port = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        port.ok_or_else(|| {
+            let (target, name) = (printable(self.target(0)), self.args.action.name());
+            usage(format!(
+                "\"{target}\" is no port; {name} takes a number from 0 to 65535, and no address, for any is alike"
+            ))
+        })
+    }
+
+    /// The program, and all that is executed in order to start it.
+    fn to_execute(&self, notes: &mut Vec<String>) -> Result<(Request, Vec<Request>), Failure> {
+        let name = self.target(0);
+        let program = match Program::find(name) {
+            Ok(program) => program,
+            Err(error) if !name.as_bytes().contains(&b'/') => return Err(Failure::new(error.to_string())),
+            // Whether it would be refused can be said all the same.
+            Err(error) => {
+                notes.push(format!("it cannot be started: {error}"));
+                return Ok((Request::exec(name), Vec::new()));
+            }
+        };
+        notes.extend(program.unresolved().map(str::to_owned));
+        let executes = |rights: Rights| rights.contains(Rights::EXECUTE);
+        let read = program.files().filter(|(_, rights)| !executes(*rights));
+        let read: Vec<Decision> = read.map(|(path, _)| self.domain.decide(&Request::read(path))).collect();
+        let add = options(read.iter().flat_map(Decision::suggestions));
+        if !add.is_empty() {
+            notes.push(format!(
+                "it also reads its libraries to start, which is refused; for them add: {}",
+                quote::words(add)
+            ));
+        }
+        let more = program.files().filter(|(path, rights)| executes(*rights) && *path != program.path());
+        Ok((Request::exec(program.path()), more.map(|(path, _)| Request::exec(path)).collect()))
+    }
+
+    /// The sockets that the action needs, if seccomp closes them although these rights are granted somewhere; and what
+    /// would restrict them better.
+    fn closed(&self, granted: Rights) -> Option<(&'static str, Rights)> {
+        if self.args.no_backstop || !backstop::exists() {
+            return None;
+        }
+        let closed = Closed::of(&self.plan, granted);
+        match self.args.action {
+            Action::BindTcp | Action::ConnectTcp if closed.tcp => Some(("TCP", Rights::TCP)),
+            Action::BindUdp | Action::ConnectUdp if closed.udp => Some(("UDP", Rights::UDP)),
+            Action::BindUnix | Action::ConnectUnix | Action::ConnectAbstract if closed.unix => {
+                Some(("UNIX", Rights::UNIX))
+            }
+            _ => None,
+        }
+    }
+
+    /// That seccomp leaves all open because something is granted.
+    fn opened(&self) -> Option<String> {
+        let (sockets, _) = self.closed(Rights::empty())?;
+        Some(format!(
+            "one option that grants something of {sockets} opens it all on this kernel, for seccomp cannot tell it apart"
+        ))
+    }
+
+    /// What opens the sockets that seccomp closes, and allows the rest.
+    fn to_open(&self, request: &Request, decision: &Decision) -> Result<Words, Failure> {
+        let request = match self.args.action {
+            // No option grants one of them, and UNIX sockets have to be open besides.
+            Action::ConnectAbstract => {
+                let alone = if decision.is_refused() { "unix,abstract" } else { "unix" };
+                return Ok(vec!["--unrestricted".into(), alone.into()]);
+            }
+            Action::BindUnix => Request::connect_unix(self.target(0)),
+            _ => request.clone(),
+        };
+        let newest = Policy::new().decide(&Kernel::new(Abi::LATEST), &request);
+        let newest = newest.map_err(|error| Failure::new(error.to_string()))?;
+        Ok(options(newest.suggestions().chain(decision.suggestions())))
+    }
+
+    /// What allows all that is refused.
+    fn suggestion(&self, all: &[(Request, Decision)]) -> Result<Words, String> {
+        let refused = || all.iter().map(|(_, decision)| decision);
+        match refused().find_map(Decision::no_suggestion) {
+            Some(why) if self.plan.requested().contains(Rights::REFER) => Err(why.to_owned()),
+            Some(_) => {
+                Err("as long as --unrestricted or --abi leaves refer alone, Landlock refuses every move to \
+                            another folder"
+                    .to_owned())
+            }
+            None => Ok(options(refused().flat_map(Decision::suggestions))),
+        }
+    }
+
+    fn allowed(&self, all: &[(Request, Decision)]) -> Result<Verdict, Failure> {
+        let (mut by, mut open) = (Vec::new(), Vec::new());
+        for (request, decision) in all {
+            // Where nothing is allowed, all that it needs is missing.
+            let bare = self.alone(Policy::new(), request)?;
+            let needed = bare.missing().map(|granted| rights(&granted.grant)).collect();
+            for granted in decision.rules() {
+                by.push(self.by(granted, needed, request)?);
+            }
+            for (right, why) in decision.unrestricted() {
+                if self.args.policy.any_port().contains(right) {
+                    let ports = palisade::Ports::ANY;
+                    let options = self.args.policy.granting_ports(right, ports);
+                    let text = quote::words(&options);
+                    by.push(By { grant: Grant::Port { right, ports }, preset: None, options, text });
+                } else {
+                    open.push((right, self.why_open(right, why)));
+                }
+            }
+        }
+        Ok(Verdict::Allowed { by, open })
+    }
+
+    /// What another policy would say on the same kernel.
+    fn alone(&self, policy: Policy, request: &Request) -> Result<Decision, Failure> {
+        let decision = policy.best_effort().decide(self.plan.kernel(), request);
+        decision.map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// Where a rule is from.
+    fn by(&self, granted: &Granted, needed: Rights, request: &Request) -> Result<By, Failure> {
+        let grant = granted.grant.clone();
+        let made = |preset, options, text| By { grant: grant.clone(), preset, options, text };
+        let of_preset = |preset: Preset, place: String| {
+            let options = vec!["--preset".into(), preset.name().into()];
+            let text = format!("{} ({place})", quote::words(&options));
+            made(Some(preset), options, text)
+        };
+        let path = match &granted.grant {
+            Grant::Path { path, .. } => path,
+            Grant::Port { right, ports } => {
+                let options = self.args.policy.granting_ports(*right, *ports);
+                let text = quote::words(&options);
+                return Ok(made(None, options, text));
+            }
+            other => return Ok(made(None, Vec::new(), other.to_string())),
+        };
+        let place = printable(path).to_string();
+        if let Some(preset) = granted.preset {
+            return Ok(of_preset(preset, place));
+        }
+        let options = self.args.policy.granting(path, needed);
+        if !options.is_empty() {
+            let text = quote::words(&options);
+            return Ok(made(None, options, text));
+        }
+        if let Some(program) = self.program.as_ref().filter(|p| p.files().any(|(file, _)| file == path)) {
+            let text = format!("what {} needs to start ({place})", printable(program.path()));
+            return Ok(made(None, Vec::new(), text));
+        }
+        if self.alone(Policy::new().rules(Program::devices()), request)?.is_allowed() {
+            return Ok(made(None, Vec::new(), format!("what every COMMAND is granted ({place})")));
+        }
+        // The rule of a preset, and an option for the same path that grants something else.
+        for preset in self.args.policy.presets() {
+            if self.alone(Policy::new().preset(*preset), request)?.is_allowed() {
+                return Ok(of_preset(*preset, place));
+            }
+        }
+        Ok(made(None, Vec::new(), grant.to_string()))
+    }
+
+    fn why_open(&self, right: Rights, why: &str) -> String {
+        match () {
+            () if self.plan.requested().contains(right) => why.to_owned(),
+            () if self.args.policy.leaves_alone(right) => "--unrestricted leaves it alone".to_owned(),
+            () => "--abi leaves it alone".to_owned(),
+        }
+    }
+
+    /// What it takes to drop what is in the file, which most programs do that write one.
+    fn to_overwrite(&self) -> Option<String> {
+        let overwrite = Request::open(self.target(0), Open::WRITE | Open::CREATE | Open::TRUNCATE);
+        let decision = self.domain.decide(&overwrite);
+        decision.missing().find(|granted| rights(&granted.grant).contains(Rights::TRUNCATE))?;
+        let add = quote::words(options(decision.suggestions()));
+        Some(format!(
+            "to overwrite what is in it, as > does in a shell, takes truncate too; for all of it add: {add}"
+        ))
+    }
+}
+
+/// What else there is to know of a refusal.
+fn about(action: Action, errno: i32) -> Option<String> {
+    let note = match action {
+        Action::Signal => "what COMMAND starts itself it may always signal",
+        Action::ConnectAbstract => "the sockets of what COMMAND starts itself it may always reach",
+        Action::Rename if errno == libc::EXDEV => {
+            "mv, and others that know EXDEV, then copy the file and delete the old one"
+        }
+        _ => return None,
+    };
+    Some(note.to_owned())
+}
+
+/// What is missing, as the end of a sentence.
+fn lacking(decision: &Decision) -> String {
+    let names = |rights: &Rights| rights.names().collect::<Vec<_>>().join(", ");
+    let is = |rights: &Rights| if rights.iter().count() > 1 { "are" } else { "is" };
+    let lacking = decision.missing().map(|granted| match &granted.grant {
+        Grant::Path { rights, path }
+            if decision.errno() == Some(libc::EXDEV) && !rights.contains(Rights::REFER) =>
+        {
+            format!("{} would get rights that it has not where it is: {}", printable(path), names(rights))
+        }
+        Grant::Path { rights, path } => {
+            format!("{} {} missing on {}", names(rights), is(rights), printable(path))
+        }
+        Grant::Port { right, ports } => format!("{} is missing for port {ports}", names(right)),
+        other => format!("{} is restricted, and no rule makes an exception", names(&rights(other))),
+    });
+    lacking.collect::<Vec<_>>().join(", ")
+}
+
+fn rights(grant: &Grant) -> Rights {
+    match grant {
+        Grant::Path { rights, .. } | Grant::Unrestricted(rights) => *rights,
+        Grant::Port { right, .. } => *right,
+        _ => Rights::empty(),
+    }
+}
+
+/// The options that grant just this, each path and port once.
+fn options<'a>(granted: impl Iterator<Item = &'a Granted>) -> Words {
+    let mut all: Vec<[OsString; 2]> = Vec::new();
+    for granted in granted {
+        let option = option(&granted.grant);
+        if !all.contains(&option) {
+            all.push(option);
+        }
+    }
+    // It brings the port of its own that sending takes.
+    if all.iter().any(|[option, _]| option == "--connect-udp") {
+        all.retain(|option| *option != ["--bind-udp", "0"]);
+    }
+    all.concat()
+}
+
+fn option(grant: &Grant) -> [OsString; 2] {
+    match grant {
+        Grant::Path { rights, path } => {
+            let file = !path.is_dir();
+            let group = match () {
+                () if *rights == Rights::RESOLVE_UNIX => Some("--unix"),
+                () if file && *rights == Rights::READ_FILE => Some("--ro"),
+                () if file && *rights == Rights::READ_FILE | Rights::EXECUTE => Some("--rx"),
+                () => None,
+            };
+            if let Some(group) = group {
+                return [group.into(), path.into()];
+            }
+            let mut value = OsString::from(rights.names().collect::<Vec<_>>().join(","));
+            value.push(":");
+            value.push(path);
+            ["--allow".into(), value]
+        }
+        Grant::Port { right, ports } => {
+            let option = match *right {
+                Rights::BIND_TCP => "--bind-tcp",
+                Rights::CONNECT_TCP => "--connect-tcp",
+                Rights::BIND_UDP => "--bind-udp",
+                _ => "--connect-udp",
+            };
+            [option.into(), ports.to_string().into()]
+        }
+        other => ["--unrestricted".into(), short_names(rights(other)).join(",").into()],
+    }
+}
+
+impl Answer {
+    fn status(&self) -> u8 {
+        match self.verdict {
+            Verdict::Allowed { .. } => ALLOWED,
+            Verdict::Refused { .. } => REFUSED,
+            Verdict::CannotSay(_) => CANNOT_SAY,
+        }
+    }
+
+    fn for_people(&self) -> String {
+        let request = &self.request;
+        let mut lines = match &self.verdict {
+            Verdict::CannotSay(why) => vec![format!("Cannot say: {request}: {why}")],
+            Verdict::Allowed { by, open } => vec![allowed(request, by, open)],
+            Verdict::Refused { errno, why, add, .. } => {
+                let add = match add {
+                    Ok(words) if words.is_empty() => None,
+                    Ok(words) => Some(format!("To allow it, add: {}", quote::words(words))),
+                    Err(why) => Some(format!("No option allows it: {why}")),
+                };
+                let refused = format!("Refused ({}): to {request}, {why}.", errno_name(*errno));
+                [refused].into_iter().chain(add).collect()
+            }
+        };
+        lines.extend(self.notes.iter().map(|note| format!("Note: {note}")));
+        lines.join("\n") + "\n"
+    }
+
+    fn as_json(&self, args: &WhyArgs, kernel: &Kernel) -> String {
+        let (mut by, mut open, mut missing): (&[By], &[(Rights, String)], &[Granted]) = (&[], &[], &[]);
+        let (mut errno, mut layer, mut backstop, mut cannot_say) = (None, None, false, None);
+        let (mut add, mut no_option) = (None, None);
+        let decision = match &self.verdict {
+            Verdict::Allowed { by: rules, open: rights } => {
+                (by, open) = (rules, rights);
+                "allowed"
+            }
+            Verdict::Refused {
+                errno: number, layer: refusing, missing: lacking, add: suggestion, ..
+            } => {
+                (errno, layer, backstop, missing) =
+                    (Some(errno_name(*number)), *refusing, refusing.is_none(), lacking);
+                match suggestion {
+                    Ok(words) => add = Some(words).filter(|words| !words.is_empty()),
+                    Err(why) => no_option = Some(why),
+                }
+                "refused"
+            }
+            Verdict::CannotSay(why) => {
+                cannot_say = Some(why);
+                "cannot-say"
+            }
+        };
+        let value = json!({
+            "decision": decision,
+            "request": { "action": args.action.name(), "targets": words_as_json(&args.targets) },
+            "errno": errno,
+            "rule": by.iter().map(By::as_json).collect::<Vec<_>>(),
+            "missing": missing.iter().map(|granted| grant_as_json(&granted.grant)).collect::<Vec<_>>(),
+            "suggestion": add.map(|words| words_as_json(words)),
+            "no_option": no_option,
+            "layer": layer,
+            "backstop": backstop,
+            "unrestricted": open.iter().map(|(right, why)| json!({ "right": right.names().next(), "why": why })).collect::<Vec<_>>(),
+            "notes": self.notes,
+            "why": cannot_say,
+            "abi": kernel.abi().map_or(0, Abi::number),
+        });
+        format!("{value:#}\n")
+    }
+}
+
+fn allowed(request: &str, by: &[By], open: &[(Rights, String)]) -> String {
+    let open: Vec<String> = open.iter().map(|(right, why)| format!("{right}: {why}")).collect();
+    let mut rules: Vec<&str> = Vec::new();
+    for By { text, .. } in by {
+        if !rules.contains(&text.as_str()) {
+            rules.push(text);
+        }
+    }
+    match (rules.join(" and "), open.join(", ")) {
+        (by, open) if by.is_empty() && open.is_empty() => {
+            format!("Allowed: {request}: Landlock never refuses it")
+        }
+        (by, open) if open.is_empty() => format!("Allowed: {request}, by {by}"),
+        (by, open) if by.is_empty() => format!("Allowed: {request}, because nothing restricts it: {open}"),
+        (by, open) => format!("Allowed: {request}, by {by}; and nothing restricts {open}"),
+    }
+}
+
+impl By {
+    fn as_json(&self) -> Value {
+        let mut value = grant_as_json(&self.grant);
+        value["option"] = if self.options.is_empty() { Value::Null } else { words_as_json(&self.options) };
+        value["preset"] = json!(self.preset.map(Preset::name));
+        value["text"] = json!(self.text);
+        value
+    }
+}
+
+fn grant_as_json(grant: &Grant) -> Value {
+    match grant {
+        Grant::Path { rights, path } => json!({ "rights": rights, "path": word_as_json(path.as_os_str()) }),
+        Grant::Port { right, ports } => json!({ "rights": right, "port": ports.to_string() }),
+        other => json!({ "rights": rights(other) }),
+    }
+}
+
+fn words_as_json(words: &[OsString]) -> Value {
+    words.iter().map(|word| word_as_json(word)).collect()
+}
+
+/// As the library writes paths: what is no UTF-8 by its bytes.
+fn word_as_json(word: &OsStr) -> Value {
+    match word.to_str() {
+        Some(text) => json!(text),
+        None => json!({ "bytes": word.as_bytes() }),
+    }
+}
+
+fn errno_name(errno: i32) -> &'static str {
+    match errno {
+        libc::EXDEV => "EXDEV",
+        libc::EPERM => "EPERM",
+        _ => "EACCES",
+    }
+}
