@@ -144,13 +144,13 @@ impl Variable {
     }
 }
 
-/// Say whether a program may do something under `palisade run` with these options: by which, or with which it might
+/// Say whether `palisade run` with these options would allow something, and which option decides
 ///
-/// Put the options of your `palisade run` in front of what the program does, as `write /etc/hosts`. The answer names the
-/// option that allows it, or the least that you would have to add. Nothing is run and nothing is changed.
+/// Take the options of your `palisade run`, and in place of the program say what it does, as `write /etc/hosts`. The
+/// answer names the option that allows it, or the least that you would have to add. Nothing is run or changed.
 ///
-/// It is about palisade alone: whether the file is there, and whether its owner and permissions allow it, is another
-/// question. A relative TARGET, and one with links in it, is found from here and now.
+/// This is about palisade alone: whether the file is there, and whether its owner and permissions allow it, is another
+/// question. Paths are looked up now, from the present folder.
 ///
 /// Exit status: 0 allowed; 1 refused; 3 cannot say, and why; 125 usage, or a failure of palisade's own.
 #[derive(clap::Args)]
@@ -161,21 +161,25 @@ Examples:
   palisade why --program ./deploy.sh --preset system exec ./deploy.sh
   palisade why --connect-tcp 443 connect-udp 53
 
-The option that is proposed allows this one thing. Where programs need much, a group is shorter: --ro, --rx, --rw.")]
+The proposed option allows this one thing. A program that needs more of a folder is easier served with --ro, --rx or
+--rw for it.")]
 pub struct WhyArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
 
-    /// Grant what COMMAND needs to start too, as palisade run does for its COMMAND; without this no program's files are
-    #[arg(long, value_name = "COMMAND", help_heading = "What is asked of")]
+    /// Grant what COMMAND needs to start besides, as palisade run COMMAND does; without this, no program's files are granted
+    #[arg(long, value_name = "COMMAND", help_heading = "What is asked about")]
     pub program: Option<OsString>,
 
-    /// As palisade run with this option, which closes nothing with seccomp
-    #[arg(long, help_heading = "What is asked of")]
+    /// Ask about palisade run --no-backstop, which closes nothing with seccomp
+    #[arg(long, help_heading = "What is asked about")]
     pub no_backstop: bool,
 
-    /// Ask of a kernel that has Landlock ABI N, in place of this one; --abi N does too, and leaves alone what is newer
-    #[arg(long, value_name = "N", help_heading = "What is asked of")]
+    /// Ask about a kernel with Landlock ABI N, not this one
+    ///
+    /// `palisade status` says which this one has. --abi N asks about such a kernel too, but with a policy that leaves alone
+    /// what is newer, as in palisade run.
+    #[arg(long, value_name = "N", help_heading = "What is asked about")]
     pub kernel: Option<Abi>,
 
     /// Print JSON

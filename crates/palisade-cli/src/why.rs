@@ -113,13 +113,14 @@ impl Asked<'_> {
             .map(|request| (request.clone(), self.domain.decide(&request)))
             .collect();
         let (decisive, decision) = all.iter().find(|(_, decision)| !decision.is_allowed()).unwrap_or(&all[0]);
-        notes.extend(decision.note().map(str::to_owned));
+        if self.args.action != Action::Exec || notes.is_empty() {
+            notes.extend(decision.note().map(str::to_owned));
+        }
 
         let verdict = if let Some((sockets, rights)) = self.closed(self.args.policy.named()) {
             let needs = rights.abi().map_or(String::new(), |abi| format!(", which needs {abi}"));
             let why = format!(
-                "no {sockets} socket can be made: seccomp closes them, for this kernel's Landlock cannot restrict \
-                 {sockets}{needs}"
+                "no {sockets} can be made: seccomp closes them, for this kernel's Landlock cannot restrict them{needs}"
             );
             let add = Ok(self.to_open(decisive, decision)?);
             Verdict::Refused { errno: libc::EACCES, layer: None, why, missing: Vec::new(), add }
@@ -129,7 +130,7 @@ impl Asked<'_> {
             let what = decisive.to_string();
             let along = if what == request { String::new() } else { format!("which takes to {what}, ") };
             let missing = decision.missing().cloned().collect();
-            notes.extend(about(self.args.action, errno));
+            notes.extend(about(self.args.action, decision).map(str::to_owned));
             Verdict::Refused {
                 errno,
                 layer: decision.layer(),
@@ -184,7 +185,7 @@ impl Asked<'_> {
         port.ok_or_else(|| {
             let (target, name) = (printable(self.target(0)), self.args.action.name());
             usage(format!(
-                "\"{target}\" is no port; {name} takes a number from 0 to 65535, and no address, for any is alike"
+                "\"{target}\" is no port; {name} takes a number from 0 to 65535, without an address: ports are granted at any"
             ))
         })
     }
@@ -224,10 +225,10 @@ impl Asked<'_> {
         }
         let closed = Closed::of(&self.plan, granted);
         match self.args.action {
-            Action::BindTcp | Action::ConnectTcp if closed.tcp => Some(("TCP", Rights::TCP)),
-            Action::BindUdp | Action::ConnectUdp if closed.udp => Some(("UDP", Rights::UDP)),
+            Action::BindTcp | Action::ConnectTcp if closed.tcp => Some(("TCP sockets", Rights::TCP)),
+            Action::BindUdp | Action::ConnectUdp if closed.udp => Some(("UDP sockets", Rights::UDP)),
             Action::BindUnix | Action::ConnectUnix | Action::ConnectAbstract if closed.unix => {
-                Some(("UNIX", Rights::UNIX))
+                Some(("UNIX sockets", Rights::UNIX))
             }
             _ => None,
         }
@@ -237,7 +238,7 @@ impl Asked<'_> {
     fn opened(&self) -> Option<String> {
         let (sockets, _) = self.closed(Rights::empty())?;
         Some(format!(
-            "one option that grants something of {sockets} opens it all on this kernel, for seccomp cannot tell it apart"
+            "{sockets} are open altogether on this kernel as soon as one is granted: seccomp cannot tell them apart"
         ))
     }
 
@@ -328,7 +329,7 @@ impl Asked<'_> {
             return Ok(made(None, options, text));
         }
         if let Some(program) = self.program.as_ref().filter(|p| p.files().any(|(file, _)| file == path)) {
-            let text = format!("what {} needs to start ({place})", printable(program.path()));
+            let text = format!("what {} needs to start", printable(program.path()));
             return Ok(made(None, Vec::new(), text));
         }
         if self.alone(Policy::new().rules(Program::devices()), request)?.is_allowed() {
@@ -364,16 +365,24 @@ impl Asked<'_> {
 }
 
 /// What else there is to know of a refusal.
-fn about(action: Action, errno: i32) -> Option<String> {
-    let note = match action {
-        Action::Signal => "what COMMAND starts itself it may always signal",
-        Action::ConnectAbstract => "the sockets of what COMMAND starts itself it may always reach",
-        Action::Rename if errno == libc::EXDEV => {
-            "mv, and others that know EXDEV, then copy the file and delete the old one"
-        }
-        _ => return None,
+fn about(action: Action, decision: &Decision) -> Option<&'static str> {
+    let all = |granted: &mut dyn Iterator<Item = &Granted>| -> Rights {
+        granted.map(|g| rights(&g.grant)).collect()
     };
-    Some(note.to_owned())
+    let (missing, added) = (all(&mut decision.missing()), all(&mut decision.suggestions()));
+    match action {
+        Action::Signal => Some("a program may always signal what it has started itself"),
+        Action::ConnectAbstract => {
+            Some("a program may always reach the sockets of what it has started itself")
+        }
+        Action::Rename if decision.errno() == Some(libc::EXDEV) => {
+            Some("mv, as others that know EXDEV, then copies the file and deletes the old one")
+        }
+        Action::Rename | Action::Exchange | Action::Link if !missing.contains(added) => {
+            Some("what it may be used for in the new place has to be allowed in the old one too")
+        }
+        _ => None,
+    }
 }
 
 /// What is missing, as the end of a sentence.
@@ -390,6 +399,9 @@ fn lacking(decision: &Decision) -> String {
             format!("{} {} missing on {}", names(rights), is(rights), printable(path))
         }
         Grant::Port { right, ports } => format!("{} is missing for port {ports}", names(right)),
+        Grant::Unrestricted(Rights::REFER) => {
+            "a move to another folder takes refer, which nothing grants here".to_owned()
+        }
         other => format!("{} is restricted, and no rule makes an exception", names(&rights(other))),
     });
     lacking.collect::<Vec<_>>().join(", ")

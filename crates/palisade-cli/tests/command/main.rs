@@ -6,3 +6,4 @@ mod common;
 mod hygiene;
 mod more_programs;
 mod programs;
+mod why;
