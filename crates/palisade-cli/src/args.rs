@@ -171,6 +171,10 @@ pub struct WhyArgs {
     #[arg(long, value_name = "COMMAND", help_heading = "What is asked about")]
     pub program: Option<OsString>,
 
+    /// Ask about palisade run --no-program, which grants nothing but what you name
+    #[arg(long, conflicts_with = "program", help_heading = "What is asked about")]
+    pub no_program: bool,
+
     /// Ask about palisade run --no-backstop, which closes nothing with seccomp
     #[arg(long, help_heading = "What is asked about")]
     pub no_backstop: bool,
@@ -440,6 +444,7 @@ impl PolicyArgs {
         self.unrestricted.iter().any(|alone| alone.contains(right))
     }
 
+    /// What `--preset` names.
     pub fn presets(&self) -> &[Preset] {
         &self.preset
     }

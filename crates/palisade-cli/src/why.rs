@@ -24,7 +24,11 @@ pub fn why(args: &WhyArgs) -> Result<u8, Failure> {
     let kernel = args.kernel.or(args.policy.abi()).map_or_else(Kernel::probe, Kernel::new);
     let program = args.program.as_ref().map(Program::find).transpose();
     let program = program.map_err(|error| Failure::new(format!("--program: {error}")))?;
-    let granted = program.as_ref().map_or_else(Program::devices, Program::rules);
+    let granted = match &program {
+        Some(program) => program.rules(),
+        None if args.no_program => Vec::new(),
+        None => Program::devices(),
+    };
     let failed = |error| policy_failure(&error, &args.policy, &kernel);
     let plan = args.policy.plan(&kernel, granted, Log::empty()).map_err(failed)?;
     let domain = Domain::new([plan.clone()]).map_err(failed)?;
@@ -42,6 +46,9 @@ fn check_targets(args: &WhyArgs) -> Result<(), Failure> {
         Action::Exec => ("one program, without its arguments", 1, 1),
         _ => ("one path", 1, 1),
     };
+    if args.targets.iter().any(|target| target.is_empty()) {
+        return Err(usage("a TARGET is empty; the present folder is .".to_owned()));
+    }
     if (least..=most).contains(&args.targets.len()) {
         return Ok(());
     }
@@ -347,8 +354,8 @@ impl Asked<'_> {
     fn why_open(&self, right: Rights, why: &str) -> String {
         match () {
             () if self.plan.requested().contains(right) => why.to_owned(),
-            () if self.args.policy.leaves_alone(right) => "--unrestricted leaves it alone".to_owned(),
-            () => "--abi leaves it alone".to_owned(),
+            () if self.args.policy.leaves_alone(right) => "left alone by --unrestricted".to_owned(),
+            () => "left alone by --abi".to_owned(),
         }
     }
 
@@ -387,24 +394,27 @@ fn about(action: Action, decision: &Decision) -> Option<&'static str> {
 
 /// What is missing, as the end of a sentence.
 fn lacking(decision: &Decision) -> String {
-    let names = |rights: &Rights| rights.names().collect::<Vec<_>>().join(", ");
     let is = |rights: &Rights| if rights.iter().count() > 1 { "are" } else { "is" };
     let lacking = decision.missing().map(|granted| match &granted.grant {
         Grant::Path { rights, path }
             if decision.errno() == Some(libc::EXDEV) && !rights.contains(Rights::REFER) =>
         {
-            format!("{} would get rights that it has not where it is: {}", printable(path), names(rights))
+            format!("{} would get rights that it has not where it is: {}", printable(path), names(*rights))
         }
         Grant::Path { rights, path } => {
-            format!("{} {} missing on {}", names(rights), is(rights), printable(path))
+            format!("{} {} missing on {}", names(*rights), is(rights), printable(path))
         }
-        Grant::Port { right, ports } => format!("{} is missing for port {ports}", names(right)),
+        Grant::Port { right, ports } => format!("{} is missing for port {ports}", names(*right)),
         Grant::Unrestricted(Rights::REFER) => {
             "a move to another folder takes refer, which nothing grants here".to_owned()
         }
-        other => format!("{} is restricted, and no rule makes an exception", names(&rights(other))),
+        other => format!("{} is restricted, and no rule makes an exception", names(rights(other))),
     });
     lacking.collect::<Vec<_>>().join(", ")
+}
+
+fn names(rights: Rights) -> String {
+    rights.names().collect::<Vec<_>>().join(", ")
 }
 
 fn rights(grant: &Grant) -> Rights {
@@ -535,19 +545,28 @@ impl Answer {
 }
 
 fn allowed(request: &str, by: &[By], open: &[(Rights, String)]) -> String {
-    let open: Vec<String> = open.iter().map(|(right, why)| format!("{right}: {why}")).collect();
+    // Rights with the same reason stand together.
+    let mut reasons: Vec<(&str, Rights)> = Vec::new();
+    for (right, why) in open {
+        match reasons.iter_mut().find(|(reason, _)| reason == why) {
+            Some((_, rights)) => *rights |= *right,
+            None => reasons.push((why, *right)),
+        }
+    }
+    let open: Vec<String> =
+        reasons.iter().map(|(why, rights)| format!("{}: {why}", names(*rights))).collect();
     let mut rules: Vec<&str> = Vec::new();
     for By { text, .. } in by {
         if !rules.contains(&text.as_str()) {
             rules.push(text);
         }
     }
-    match (rules.join(" and "), open.join(", ")) {
+    match (rules.join(" and "), open.join("; ")) {
         (by, open) if by.is_empty() && open.is_empty() => {
             format!("Allowed: {request}: Landlock never refuses it")
         }
         (by, open) if open.is_empty() => format!("Allowed: {request}, by {by}"),
-        (by, open) if by.is_empty() => format!("Allowed: {request}, because nothing restricts it: {open}"),
+        (by, open) if by.is_empty() => format!("Allowed: {request}, because nothing restricts {open}"),
         (by, open) => format!("Allowed: {request}, by {by}; and nothing restricts {open}"),
     }
 }

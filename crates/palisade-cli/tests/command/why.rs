@@ -138,7 +138,7 @@ To allow it, add: --connect-udp 53
 = 1
 
 $ palisade why --kernel 7 --preset dns connect-udp 53
-Allowed: send to UDP port 53, because nothing restricts it: bind_udp: needs ABI 10 (Linux 7.2), connect_send_udp: needs ABI 10 (Linux 7.2)
+Allowed: send to UDP port 53, because nothing restricts bind_udp, connect_send_udp: needs ABI 10 (Linux 7.2)
 Note: UDP sockets are open altogether on this kernel as soon as one is granted: seccomp cannot tell them apart
 = 0
 
@@ -307,7 +307,7 @@ fn the_option_that_allows_it_is_named() {
             ("--unix . connect-unix docker.sock", "connect to the UNIX socket docker.sock, by --unix ."),
             (
                 "--unrestricted signal signal",
-                "signal a process outside, because nothing restricts it: signal: --unrestricted leaves it alone",
+                "signal a process outside, because nothing restricts signal: left alone by --unrestricted",
             ),
         ] {
             why(user, &format!("--kernel 10 {question}")).said(0, &format!("Allowed: {answer}\n"), "");
@@ -322,19 +322,19 @@ fn what_nothing_restricts_is_never_called_granted() {
         for (question, answer) in [
             (
                 "--kernel 4 signal",
-                "signal a process outside, because nothing restricts it: signal: needs ABI 6 (Linux 6.12)",
+                "signal a process outside, because nothing restricts signal: needs ABI 6 (Linux 6.12)",
             ),
             (
                 "--kernel 9 --no-backstop bind-udp 53",
-                "bind UDP port 53, because nothing restricts it: bind_udp: needs ABI 10 (Linux 7.2)",
+                "bind UDP port 53, because nothing restricts bind_udp: needs ABI 10 (Linux 7.2)",
             ),
             (
                 "--abi 9 bind-udp 53",
-                "bind UDP port 53, because nothing restricts it: bind_udp: --abi leaves it alone",
+                "bind UDP port 53, because nothing restricts bind_udp: left alone by --abi",
             ),
             (
                 "--kernel 2 --best-effort truncate app.conf",
-                "truncate app.conf, because nothing restricts it: truncate: needs ABI 3 (Linux 6.2)",
+                "truncate app.conf, because nothing restricts truncate: needs ABI 3 (Linux 6.2)",
             ),
         ] {
             why(user, question).said(0, &format!("Allowed: {answer}\n"), "");
@@ -379,7 +379,7 @@ fn what_seccomp_closes_is_said_to_be_closed_by_seccomp() {
         let said = why(user, "--kernel 8 --unix inbox connect-unix docker.sock");
         said.said(
             0,
-            "Allowed: connect to the UNIX socket docker.sock, because nothing restricts it: resolve_unix: needs ABI 9 (Linux 7.1)\n\
+            "Allowed: connect to the UNIX socket docker.sock, because nothing restricts resolve_unix: needs ABI 9 (Linux 7.1)\n\
              Note: UNIX sockets are open altogether on this kernel as soon as one is granted: seccomp cannot tell them apart\n",
             "",
         );
@@ -597,6 +597,13 @@ fn mistakes_are_told_on_standard_error_and_are_125() {
             assert_eq!((ran.status, ran.stdout.as_str()), (Some(125), ""), "{question}");
             assert!(ran.stderr.starts_with("palisade: ") && ran.stderr.contains(message), "{}", ran.stderr);
         }
+        user.palisade(["why", "read", ""]).said(
+            125,
+            "",
+            &format!("palisade: a TARGET is empty; the present folder is .{help}"),
+        );
+        assert_eq!(why(user, "--kernel 7 --no-program write /dev/null").status, Some(1));
+        assert_eq!(why(user, "--no-program --program cat write /dev/null").status, Some(125));
         why(user, "--kernel 7 --ro nosuch --ignore-missing --ro app.conf read app.conf").works();
         assert_eq!(why(user, "--help").works().stderr, "");
     });
