@@ -252,6 +252,48 @@ fn what_is_proposed_allows_it() {
     });
 }
 
+/// On this kernel, whatever it is.
+#[test]
+fn what_is_said_is_what_happens() {
+    each_user(|user| {
+        let _server = prepare(user);
+        for (options, action, script) in [
+            ("", "read app.conf", "cat app.conf"),
+            ("--ro .", "read app.conf", "cat app.conf"),
+            ("--ro .", "write app.conf", "echo >>app.conf"),
+            ("--rw .", "write app.conf", "echo >>app.conf"),
+            ("--ro .", "write new", "echo >new"),
+            ("--rw .", "write new", "echo >new"),
+            ("--ro .", "list inbox", "ls inbox"),
+            ("--ro .", "mkdir new-folder", "mkdir new-folder"),
+            ("--rw .", "mkdir new-folder", "mkdir new-folder"),
+            ("--allow rw:.", "delete empty", "rmdir empty"),
+            ("--rw .", "delete empty", "rmdir empty"),
+            ("--rw .", "symlink new-link", "ln -s nowhere new-link"),
+            ("--ro .", "symlink other-link", "ln -s nowhere other-link"),
+            ("", "exec ./deploy.sh", "./deploy.sh"),
+            ("--rx deploy.sh", "exec ./deploy.sh", "./deploy.sh"),
+            ("", "write /dev/null", "echo >/dev/null"),
+            ("", "write /dev/zero", "echo >/dev/zero"),
+            // By a link in the kernel's own call, not by copying.
+            ("--rw inbox --rw archive", "link inbox/other archive/other", "ln inbox/other archive/other"),
+            ("--rw inbox --ro archive", "link inbox/other archive/again", "ln inbox/other archive/again"),
+            ("--ro inbox --rwx bin", "link inbox/other bin/other", "ln inbox/other bin/other"),
+        ] {
+            let options = format!("{} --preset system {options}", user.go_on());
+            let said = why(user, &format!("{options} {action}"));
+            let done = user.script(&options, "sh", script);
+            assert_eq!(
+                said.status,
+                done.status.map(|status| i32::from(status != 0)),
+                "{options} {action}: {}{}",
+                said.stdout,
+                done.stderr
+            );
+        }
+    });
+}
+
 #[test]
 fn without_a_grant_all_is_refused_that_the_kernel_can_refuse() {
     each_user(|user| {
