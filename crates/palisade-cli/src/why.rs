@@ -111,7 +111,7 @@ impl Asked<'_> {
     }
 
     fn answer(&self) -> Result<Answer, Failure> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.another_kernel().into_iter().collect();
         let (first, more) = self.requests(&mut notes)?;
         let request = first.to_string();
         let all: Vec<(Request, Decision)> = [first]
@@ -120,14 +120,16 @@ impl Asked<'_> {
             .map(|request| (request.clone(), self.domain.decide(&request)))
             .collect();
         let (decisive, decision) = all.iter().find(|(_, decision)| !decision.is_allowed()).unwrap_or(&all[0]);
-        if self.args.action != Action::Exec || notes.is_empty() {
+        // Of a program all that there is to say of its file has been said.
+        if self.args.action != Action::Exec {
             notes.extend(decision.note().map(str::to_owned));
         }
 
         let verdict = if let Some((sockets, rights)) = self.closed(self.args.policy.named()) {
             let needs = rights.abi().map_or(String::new(), |abi| format!(", which needs {abi}"));
             let why = format!(
-                "no {sockets} can be made: seccomp closes them, for this kernel's Landlock cannot restrict them{needs}"
+                "no {sockets} can be made: seccomp closes them, for this kernel's Landlock cannot restrict \
+                 them{needs}"
             );
             let add = Ok(self.to_open(decisive, decision)?);
             Verdict::Refused { errno: libc::EACCES, layer: None, why, missing: Vec::new(), add }
@@ -135,7 +137,7 @@ impl Asked<'_> {
             Verdict::CannotSay(why.to_owned())
         } else if let Some(errno) = decision.errno() {
             let what = decisive.to_string();
-            let along = if what == request { String::new() } else { format!("which takes to {what}, ") };
+            let along = if what == request { String::new() } else { format!("which needs to {what}: ") };
             let missing = decision.missing().cloned().collect();
             notes.extend(about(self.args.action, decision).map(str::to_owned));
             Verdict::Refused {
@@ -153,6 +155,13 @@ impl Asked<'_> {
             notes.extend(self.to_overwrite());
         }
         Ok(Answer { request, verdict, notes })
+    }
+
+    /// That `--abi` asks about a kernel that this one cannot stand for.
+    fn another_kernel(&self) -> Option<String> {
+        let abi = self.args.policy.abi().filter(|_| self.args.kernel.is_none())?;
+        let lacks = !Kernel::probe().rights().contains(abi.rights());
+        lacks.then(|| format!("this is about a kernel with {abi}, and this one has less"))
     }
 
     /// What the kernel is asked for, and what it takes besides.
@@ -192,7 +201,8 @@ impl Asked<'_> {
         port.ok_or_else(|| {
             let (target, name) = (printable(self.target(0)), self.args.action.name());
             usage(format!(
-                "\"{target}\" is no port; {name} takes a number from 0 to 65535, without an address: ports are granted at any"
+                "\"{target}\" is no port; {name} takes a number from 0 to 65535, without an address: ports \
+                 are granted at any"
             ))
         })
     }
@@ -270,11 +280,11 @@ impl Asked<'_> {
         let refused = || all.iter().map(|(_, decision)| decision);
         match refused().find_map(Decision::no_suggestion) {
             Some(why) if self.plan.requested().contains(Rights::REFER) => Err(why.to_owned()),
-            Some(_) => {
-                Err("as long as --unrestricted or --abi leaves refer alone, Landlock refuses every move to \
-                            another folder"
-                    .to_owned())
-            }
+            Some(_) => Err(
+                "Landlock refuses every move to another folder where --unrestricted or --abi leaves refer \
+                            alone"
+                    .to_owned(),
+            ),
             None => Ok(options(refused().flat_map(Decision::suggestions))),
         }
     }
@@ -405,6 +415,7 @@ fn lacking(decision: &Decision) -> String {
             format!("{} {} missing on {}", names(*rights), is(rights), printable(path))
         }
         Grant::Port { right, ports } => format!("{} is missing for port {ports}", names(*right)),
+        // No right that an option could grant: refused by the kernel wherever files are restricted.
         Grant::Unrestricted(Rights::REFER) => {
             "a move to another folder takes refer, which nothing grants here".to_owned()
         }

@@ -371,7 +371,7 @@ fn what_nothing_restricts_is_never_called_granted() {
                 "bind UDP port 53, because nothing restricts bind_udp: needs ABI 10 (Linux 7.2)",
             ),
             (
-                "--abi 9 bind-udp 53",
+                "--kernel 10 --abi 9 bind-udp 53",
                 "bind UDP port 53, because nothing restricts bind_udp: left alone by --abi",
             ),
             (
@@ -442,7 +442,7 @@ fn a_program_is_executed_with_all_that_the_kernel_executes_for_it() {
         fs::set_permissions(user.home().join("run"), fs::Permissions::from_mode(0o755)).unwrap();
         let ran = why(user, "--kernel 7 --preset system --rx run exec ./run");
         let said = "\
-Refused (EACCES): to execute ./run, which takes to execute ./deploy.sh, execute, read_file are missing on /home/me/deploy.sh.
+Refused (EACCES): to execute ./run, which needs to execute ./deploy.sh: execute, read_file are missing on /home/me/deploy.sh.
 To allow it, add: --rx /home/me/deploy.sh
 ";
         assert_eq!((ran.status, at_home(user, &ran.stdout).as_str()), (Some(1), said));
@@ -492,6 +492,24 @@ fn what_is_proposed_can_be_pasted() {
         assert_eq!(answer["request"]["targets"], json!([{ "bytes": [255, 92] }]));
         assert!(from_json(&answer["suggestion"]).unwrap()[1].as_bytes().ends_with(b"/\xff\\"));
     });
+}
+
+#[test]
+fn abi_asks_about_a_kernel_that_has_it_and_says_so_if_this_one_has_not() {
+    each_user(|user| {
+        let _server = prepare(user);
+        for abi in 4..=10 {
+            let (status, answer) = asked(user, &words(&format!("--abi {abi} --connect-tcp 1 connect-tcp 1")));
+            assert_eq!((status, &answer["abi"]), (0, &json!(abi)));
+            assert_eq!(answer["notes"].as_array().unwrap().len(), usize::from(less(user, abi)), "{answer:#}");
+        }
+    });
+}
+
+/// Whether this kernel restricts less than one of this ABI; 7 and 8 brought no right.
+fn less(user: &User, abi: u64) -> bool {
+    let rights = |abi| if abi == 7 || abi == 8 { 6 } else { abi };
+    rights(user.abi()) < rights(abi)
 }
 
 #[test]
