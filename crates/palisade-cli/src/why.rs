@@ -546,7 +546,7 @@ impl Answer {
             "no_option": no_option,
             "layer": layer,
             "backstop": backstop,
-            "unrestricted": open.iter().map(|(right, why)| json!({ "right": right.names().next(), "why": why })).collect::<Vec<_>>(),
+            "unrestricted": open.iter().map(open_as_json).collect::<Vec<_>>(),
             "notes": self.notes,
             "why": cannot_say,
             "abi": kernel.abi().map_or(0, Abi::number),
@@ -590,6 +590,10 @@ impl By {
         value["text"] = json!(self.text);
         value
     }
+}
+
+fn open_as_json((right, why): &(Rights, String)) -> Value {
+    json!({ "right": right.names().next(), "why": why })
 }
 
 fn grant_as_json(grant: &Grant) -> Value {
