@@ -11,6 +11,7 @@ use crate::kernel::Kernel;
 use crate::place::{FileKind, Inode, Node, Place};
 use crate::plan::Plan;
 use crate::policy::{BestEffort, Policy};
+use crate::printable;
 use crate::request::{Action, Open, Request, Target};
 use crate::rights::Rights;
 use crate::rule::{Ports, Target as RuleTarget};
@@ -251,14 +252,14 @@ impl Domain {
                     }
                 }
                 let back = exchange.then_some(new);
-                taken([old, new], [at_old, at_new], [Some(old), back].into_iter().flatten(), note)
+                taken([old, new], [at_old, at_new], [Some(old), back].into_iter().flatten(), note)?
             }
             Action::Link { from, to } => {
                 let (old, new) = (from.place()?, to.place()?);
                 from.note_if_missing(old, note);
                 to.note_if_there(new, note);
                 let make = self.to_make(old.kind().unwrap_or(FileKind::Regular));
-                taken([old, new], [Rights::empty(), make], [old].into_iter(), note)
+                taken([old, new], [Rights::empty(), make], [old].into_iter(), note)?
             }
             Action::Truncate(at) => {
                 let place = at.place()?;
@@ -359,6 +360,10 @@ impl Domain {
             return;
         }
         let handled = self.layers[layer].plan.handled;
+        if handled.is_empty() {
+            // Nothing is enforced then, not even an empty layer.
+            return;
+        }
         let never = |why| Lack { layer, rights: Rights::REFER, errno: EXDEV, what: Lacking::Never(why) };
         if self.abi() < REFER_ABI {
             if handled.fs_bits() != 0 {
@@ -393,7 +398,9 @@ impl Domain {
         let itself = &taken.nodes()[taken.folder().len()..];
         let before = self.missing(layer, way.0.nodes, self.missing(layer, itself, rights, extra), extra);
         let after = self.missing(layer, way.1.nodes, rights, extra);
-        let need = Need { place: taken, nodes: taken.nodes(), rights };
+        // No rule can be on a symbolic link itself.
+        let nodes = if taken.kind() == Some(FileKind::Symlink) { taken.folder() } else { taken.nodes() };
+        let need = Need { place: taken, nodes, rights };
         Lack::on_path(layer, &need, before - after, EXDEV)
     }
 
@@ -573,6 +580,10 @@ fn opened<'a>(at: &Target, place: &'a Place, how: Open, note: &mut Option<String
         }
         Some(FileKind::Dir) if how.contains(Open::READ) => (place.nodes(), Rights::READ_DIR),
         Some(FileKind::Regular) => (place.nodes(), mode | emptied),
+        Some(FileKind::Symlink) => {
+            *note = Some(format!("{at} is a symbolic link, and so it fails with ELOOP whatever is allowed"));
+            (place.folder(), mode)
+        }
         Some(_) => (place.nodes(), mode),
         None if how.contains(Open::CREATE) => {
             if place.missing() > 1 {
@@ -593,11 +604,19 @@ fn taken<'a>(
     [at_old, at_new]: [Rights; 2],
     taken: impl Iterator<Item = &'a Place>,
     note: &mut Option<String>,
-) -> Needs<'a> {
+) -> std::result::Result<Needs<'a>, String> {
     let (from, to) = (old.folder(), new.folder());
     if let (Some(one), Some(other)) = (from.last(), to.last()) {
         if one == other && old.missing() <= 1 && new.missing() <= 1 {
-            return Needs::Path(Need { place: new, nodes: to, rights: at_old | at_new });
+            return Ok(Needs::Path(Need { place: new, nodes: to, rights: at_old | at_new }));
+        }
+        let into = |folder: &[Node], moved: &Place| {
+            moved.missing() == 0
+                && moved.folder().len() < moved.nodes().len()
+                && folder.starts_with(moved.nodes())
+        };
+        if into(to, old) || into(from, new) {
+            *note = Some("one is within the other, and so it fails whatever is allowed".to_owned());
         }
         if one.mount != other.mount {
             *note = Some(
@@ -607,7 +626,13 @@ fn taken<'a>(
     }
     let from = Need { place: old, nodes: from, rights: at_old | Rights::REFER };
     let to = Need { place: new, nodes: to, rights: at_new | Rights::REFER };
-    Needs::Refer { from, to, taken: taken.collect() }
+    let taken: Vec<&Place> = taken.collect();
+    match taken.iter().find(|place| place.is_mount_point()) {
+        Some(place) => {
+            Err(format!("{} is a mount point, under which cannot be seen", printable(place.path())))
+        }
+        None => Ok(Needs::Refer { from, to, taken }),
+    }
 }
 
 impl Target {

@@ -254,7 +254,7 @@ pub(crate) fn io_on_path(path: &Path, doing: &str, error: &io::Error) -> Error {
 
 /// The name of an error number, as `EACCES`; else the system's text.
 pub(crate) fn errno_name(errno: i32) -> String {
-    const NAMES: [(i32, &str); 24] = [
+    const NAMES: [(i32, &str); 25] = [
         (libc::E2BIG, "E2BIG"),
         (libc::EACCES, "EACCES"),
         (libc::EAGAIN, "EAGAIN"),
@@ -279,6 +279,7 @@ pub(crate) fn errno_name(errno: i32) -> String {
         (libc::EPERM, "EPERM"),
         (libc::EROFS, "EROFS"),
         (libc::ETXTBSY, "ETXTBSY"),
+        (libc::EXDEV, "EXDEV"),
     ];
     match NAMES.iter().find(|(n, _)| *n == errno) {
         Some((_, name)) => (*name).to_owned(),

@@ -162,6 +162,17 @@ impl Place {
         &self.nodes[..self.nodes.len() - exists]
     }
 
+    /// Whether something is mounted on it.
+    pub fn is_mount_point(&self) -> bool {
+        let folder = self.folder().last().map(|node| node.mount);
+        self.missing == 0 && folder != Some(self.node().mount)
+    }
+
+    /// The path, without links and dots.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How many names at its end are not there.
     pub fn missing(&self) -> usize {
         self.missing

@@ -1,0 +1,31 @@
+//! The model against the kernel: random trees, policies and operations. What [`Policy::decide`](palisade::Policy::decide)
+//! says has to be what happens, to the error number.
+//!
+//! `PALISADE_CASES` says how many operations (25,000), `PALISADE_SEED` which ones (new ones each time). It needs a
+//! folder for temporary files and /dev; as root it makes bind mounts, in a mount namespace of its own, and does all of it
+//! once more as an ordinary user.
+
+#[cfg(target_os = "linux")]
+mod compare;
+#[cfg(target_os = "linux")]
+mod random;
+#[cfg(target_os = "linux")]
+mod round;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod script;
+#[cfg(target_os = "linux")]
+mod sys;
+#[cfg(target_os = "linux")]
+mod tally;
+#[cfg(target_os = "linux")]
+mod world;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    run::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}
