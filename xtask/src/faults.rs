@@ -1,5 +1,6 @@
 //! Builds the library with one fault each, which the tests have to find: by name, and each of them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -20,12 +21,14 @@ struct Fault {
     plan: &'static [&'static str],
     /// Cases of tests/enforce, each as an ordinary user.
     enforce: &'static [&'static str],
+    /// Whether it is tests/model that finds it.
+    model: bool,
 }
 
 /// The ABI that the cases run on: one that has none of what came later.
 const ABI: u32 = 7;
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 11] = [
     Fault {
         name: "one bit wrong in the table",
         file: "src/uapi.rs",
@@ -33,6 +36,7 @@ const FAULTS: [Fault; 5] = [
         wrong: r#"fs(10, "make_sock", 1, DIR)"#,
         plan: &["each_right_is_enforced_from_the_abi_that_brought_it"],
         enforce: &["plan_is_true_of_each_right_alone", "files_are_refused_without_a_rule"],
+        model: false,
     },
     Fault {
         name: "TSYNC used on ABI 7",
@@ -41,6 +45,7 @@ const FAULTS: [Fault; 5] = [
         wrong: "const TSYNC_ABI: u32 = 7;",
         plan: &[],
         enforce: &["enforce_covers_every_thread_or_is_an_error", "plan_is_true_of_all_but_one"],
+        model: false,
     },
     Fault {
         name: "refer forgotten",
@@ -49,6 +54,7 @@ const FAULTS: [Fault; 5] = [
         wrong: "let on_files = false;",
         plan: &["what_is_enforced_is_what_was_asked_and_the_kernel_has"],
         enforce: &["refer_left_alone_is_refused_all_the_same"],
+        model: false,
     },
     Fault {
         name: "a lost right not reported",
@@ -57,6 +63,7 @@ const FAULTS: [Fault; 5] = [
         wrong: "(self.requested - self.enforced).iter().skip(1).filter_map(",
         plan: &["what_is_requested_is_enforced_or_lost_and_never_both"],
         enforce: &["best_effort_says_what_is_lost"],
+        model: false,
     },
     Fault {
         name: "ioctl_dev granted by rw",
@@ -65,14 +72,61 @@ const FAULTS: [Fault; 5] = [
         wrong: "pub const RW: Rights = Rights::group(1 << 15 | Rights::RO.group |",
         plan: &[],
         enforce: &["plan_is_true_of_what_groups_allow"],
+        model: false,
     },
+    model(
+        "the model ignores refer",
+        "src/domain.rs",
+        "need.rights & (handled | Rights::REFER), extra)",
+        "(need.rights - Rights::REFER) & handled, extra)",
+    ),
+    model(
+        "the model takes truncate for write",
+        "src/domain.rs",
+        "if how.contains(Open::TRUNCATE) { Rights::TRUNCATE }",
+        "if how.contains(Open::TRUNCATE) { Rights::WRITE_FILE }",
+    ),
+    model(
+        "the model follows a symlinked folder wrongly",
+        "src/place.rs",
+        "if target.has_root() {",
+        "if target.has_root() && to_do.is_empty() {",
+    ),
+    model(
+        "the model forgets the rights of a parent",
+        "src/domain.rs",
+        "nodes.iter().any(|node| node.inode == *inode)",
+        "nodes.iter().rev().take(1).any(|node| node.inode == *inode)",
+    ),
+    model(
+        "the model forgets what is gained by a move",
+        "src/domain.rs",
+        "Lack::on_path(layer, &need, before - after, EXDEV)",
+        "Lack::on_path(layer, &need, after - before - after, EXDEV)",
+    ),
+    model(
+        "the model asks the first layer alone",
+        "src/domain.rs",
+        "for layer in 0..self.layers.len() {\n            match needs",
+        "for layer in 0..self.layers.len().min(1) {\n            match needs",
+    ),
 ];
+
+/// A fault of the model alone.
+const fn model(name: &'static str, file: &'static str, right: &'static str, wrong: &'static str) -> Fault {
+    Fault { name, file, right, wrong, plan: &[], enforce: &[], model: true }
+}
+
+/// As many operations as show each fault of the model with any seed; this is one.
+const MODEL: [(&str, &str); 3] =
+    [("PALISADE_CASES", "6000"), ("PALISADE_SEED", "1"), ("PALISADE_SCRIPTS", "0")];
 
 impl Fault {
     /// The tests that have to find it, each with the binary that it is in.
     fn tests(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let plan = self.plan.iter().map(|test| ("plan", *test));
-        plan.chain(self.enforce.iter().map(|case| ("enforce", *case)))
+        let enforce = self.enforce.iter().map(|case| ("enforce", *case));
+        plan.chain(enforce).chain(self.model.then_some(("model", "model")))
     }
 }
 
@@ -100,8 +154,9 @@ pub fn run() -> Result<ExitCode> {
         }
     }
 
-    let tests = Tests::build(&copy)?;
-    for (target, test) in FAULTS.iter().flat_map(Fault::tests) {
+    let all: BTreeSet<_> = FAULTS.iter().flat_map(Fault::tests).collect();
+    let tests = Tests::build(&copy, all.iter().map(|(target, _)| *target).collect())?;
+    for (target, test) in all {
         let (passed, said) = tests.run(target, test)?;
         ensure!(passed == Some(true), "{test} has to pass without a fault:\n{said}");
     }
@@ -112,7 +167,8 @@ pub fn run() -> Result<ExitCode> {
         let places = text.matches(fault.right).count();
         ensure!(places == 1, "{}: {} has {places} times, not once: {}", fault.name, fault.file, fault.right);
         fs::write(&file, text.replace(fault.right, fault.wrong))?;
-        let tests = Tests::build(&copy).context(fault.name)?;
+        let targets = fault.tests().map(|(target, _)| target).collect();
+        let tests = Tests::build(&copy, targets).context(fault.name)?;
         let mut by = Vec::new();
         let tests_of_it = fault.tests().count();
         for (target, test) in fault.tests() {
@@ -134,17 +190,15 @@ pub fn run() -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The tests, built with or without a fault.
-struct Tests {
-    plan: PathBuf,
-    enforce: PathBuf,
-}
+/// Tests by the name of their target, built with or without a fault.
+struct Tests(BTreeMap<&'static str, PathBuf>);
 
 impl Tests {
-    fn build(workspace: &Path) -> Result<Tests> {
+    fn build(workspace: &Path, targets: BTreeSet<&'static str>) -> Result<Tests> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.args(["test", "--quiet", "--no-run", "-p", "palisade", "--all-features"]);
-        cargo.args(["--test", "plan", "--test", "enforce", "--message-format=json-render-diagnostics"]);
+        cargo.args(targets.iter().flat_map(|target| ["--test", target]));
+        cargo.arg("--message-format=json-render-diagnostics");
         // Apart from the developer's own: Cargo could not tell the two workspaces' libraries from each other.
         cargo.env("CARGO_TARGET_DIR", workspace.join("target"));
         let built = cargo.current_dir(workspace).stderr(Stdio::inherit()).output()?;
@@ -158,17 +212,19 @@ impl Tests {
             };
             messages.lines().find_map(of).with_context(|| format!("cargo built no {name}"))
         };
-        Ok(Tests { plan: executable("plan")?, enforce: executable("enforce")? })
+        let tests = targets.into_iter().map(|name| Ok((name, executable(name)?)));
+        Ok(Tests(tests.collect::<Result<_>>()?))
     }
 
     /// Whether a test passed, and what it said; None if it did not run.
     fn run(&self, target: &str, test: &str) -> Result<(Option<bool>, String)> {
-        let (mut command, name) = if target == "plan" {
-            (Command::new(&self.plan), test.to_owned())
-        } else {
-            let mut emulated = Command::new(std::env::current_exe()?);
-            emulated.args(["emulate", &ABI.to_string()]).arg(&self.enforce);
-            (emulated, format!("user::{test}"))
+        let tests = &self.0[target];
+        let mut emulated = Command::new(std::env::current_exe()?);
+        emulated.args(["emulate", &ABI.to_string()]).arg(tests).envs(MODEL);
+        let (mut command, name) = match target {
+            "plan" => (Command::new(tests), test.to_owned()),
+            "model" => (emulated, test.to_owned()),
+            _ => (emulated, format!("user::{test}")),
         };
         let ran =
             command.args(["--color", "never", "--exact", &name]).env("PALISADE_PROCESSES", "1").output()?;

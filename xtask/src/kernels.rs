@@ -87,6 +87,9 @@ const NEWER: [(As, &str); 2] = [(As::Abi(12), "enforce"), (As::Abi(99), "plan")]
 /// What the names of jobs begin with that print answers; as whom, follows.
 const ANSWERS: &str = "answers:";
 const SYSCALLS: &str = "syscalls";
+/// The model against this kernel, for so many operations.
+const MODEL: &str = "model";
+const OPERATIONS: u32 = 2000;
 /// The tests of the command that run everywhere: of what depends on the kernel.
 const COMMAND: &str = "backstop hygiene::descriptors";
 
@@ -289,6 +292,7 @@ fn tasks<'a>(kernels: &'a [Option<Kernel>], built: &Built) -> Vec<Task<'a>> {
             job(&format!("{ANSWERS}{kernel}"), "", &built.xtask, "answers"),
             job("enforce", "PALISADE_PROCESSES=1", &built.enforce, "--color never"),
             job(SYSCALLS, "", &built.syscalls, "--color never"),
+            job(MODEL, &model_environment("/tmp"), &built.model, ""),
             job("command", &palisade, &built.command, &format!("--color never {COMMAND}")),
         ];
         let jobs = jobs.into_iter().filter(|(name, _)| runs(kernel, name)).collect();
@@ -315,6 +319,7 @@ fn in_guest(kernel: As, before: &str, tests: &str, overlay: bool) -> Vec<(String
         enforce("enforce", "ext4", &all),
         enforce("enforce-tmpfs", "tmp", "plan_is_true_of_all_but_one"),
         job(SYSCALLS, "", "/syscalls".to_owned()),
+        job(MODEL, &model_environment("/ext4"), "/model".to_owned()),
         job("command", command, format!("/command {COMMAND}")),
     ];
     if overlay {
@@ -327,6 +332,11 @@ fn in_guest(kernel: As, before: &str, tests: &str, overlay: bool) -> Vec<(String
     }
     jobs.retain(|(name, _)| runs(kernel, name));
     jobs
+}
+
+fn model_environment(dir: &str) -> String {
+    // In the machines there is no Python.
+    format!("PALISADE_CASES={OPERATIONS} PALISADE_SCRIPTS=0 TMPDIR={dir}")
 }
 
 /// Where there is no Landlock there are no calls to count.

@@ -31,6 +31,7 @@ pub struct Built {
     pub xtask: PathBuf,
     pub enforce: PathBuf,
     pub syscalls: PathBuf,
+    pub model: PathBuf,
     pub command: PathBuf,
     pub palisade: PathBuf,
 }
@@ -48,7 +49,8 @@ impl Built {
             ensure!(built.status.success(), "building the tests failed");
             String::from_utf8(built.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
         };
-        let tests = ["--all-features", "--test", "enforce", "--test", "syscalls", "--test", "command"];
+        let tests = "--all-features --test enforce --test syscalls --test model --test command";
+        let tests: Vec<&str> = tests.split(' ').collect();
         let mut messages =
             cargo(&[&["test", "--no-run", "-p", "palisade", "-p", "palisade-cli"][..], &tests].concat())?;
         messages.extend(cargo(&["build", "-p", "xtask"])?);
@@ -63,6 +65,7 @@ impl Built {
             xtask: executable("xtask")?,
             enforce: executable("enforce")?,
             syscalls: executable("syscalls")?,
+            model: executable("model")?,
             command: executable("command")?,
             palisade: executable("palisade")?,
         })
@@ -104,6 +107,7 @@ impl Image {
         stage(&built.xtask, Path::new("init"))?;
         stage(&built.enforce, Path::new("enforce"))?;
         stage(&built.syscalls, Path::new("syscalls"))?;
+        stage(&built.model, Path::new("model"))?;
         stage(&built.command, Path::new("command"))?;
         stage(&built.palisade, Path::new("palisade"))?;
         let probe = work.join("probe");

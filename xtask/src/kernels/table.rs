@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::machine::{Finished, last_lines};
-use super::{ANSWERS, How, Place, Task};
+use super::{ANSWERS, How, MODEL, OPERATIONS, Place, Task};
 use crate::emulate::{As, LINUX, NEWEST};
 
 /// So many answers are there at least, also where there is no Landlock.
@@ -27,6 +27,8 @@ pub struct Row {
     passed: u32,
     failed: u32,
     ignored: u32,
+    /// Operations of which the model says what the kernel did.
+    operations: u32,
     took: Duration,
     /// By whom they claim to be.
     answers: BTreeMap<String, String>,
@@ -49,6 +51,7 @@ impl Row {
             passed: 0,
             failed: 0,
             ignored: 0,
+            operations: 0,
             took,
             answers: BTreeMap::new(),
             problems: Vec::new(),
@@ -68,6 +71,15 @@ impl Row {
         if status != Some(0) {
             let status = status.map_or("no exit status".to_owned(), |status| format!("exit status {status}"));
             self.problems.push(format!("{name} ended with {status}:{}", last_lines(&said)));
+        }
+        if name == MODEL {
+            let compared = |line: &str| line.split_once(" operations, ")?.0.parse().ok();
+            self.operations = said.lines().find_map(compared).unwrap_or(0);
+            if self.operations < OPERATIONS {
+                let done = self.operations;
+                self.problems.push(format!("{name}: {done} operations compared:{}", last_lines(&said)));
+            }
+            return;
         }
         let Some(kernel) = name.strip_prefix(ANSWERS) else {
             let mut counts = [0; 3];
@@ -147,9 +159,10 @@ pub fn real_kernels(rows: &[Row]) -> usize {
     good.filter_map(|row| row.release.as_ref()).collect::<BTreeSet<_>>().len()
 }
 
-const HEAD: [&str; 8] = ["kernel", "release", "Landlock", "seen", "errata", "passed", "failed", "left out"];
+const HEAD: [&str; 9] =
+    ["kernel", "release", "Landlock", "seen", "errata", "passed", "failed", "left out", "model"];
 
-fn cells(row: &Row) -> [String; 8] {
+fn cells(row: &Row) -> [String; 9] {
     let release = match (row.how, &row.release) {
         (How::Real, Some(release)) => release.clone(),
         (How::Emulated, Some(release)) => format!("emulated on {release}"),
@@ -158,7 +171,8 @@ fn cells(row: &Row) -> [String; 8] {
     };
     let (seen, counts) = (row.seen.clone(), [row.passed, row.failed, row.ignored].map(|n| n.to_string()));
     let [passed, failed, ignored] = counts;
-    [row.title.clone(), release, row.expected.name(), seen, row.errata.clone(), passed, failed, ignored]
+    let (title, kernel, errata) = (row.title.clone(), row.expected.name(), row.errata.clone());
+    [title, release, kernel, seen, errata, passed, failed, ignored, row.operations.to_string()]
 }
 
 fn lines<const N: usize>(rows: &[[String; N]]) -> String {
@@ -221,7 +235,8 @@ the kernel answered when it was asked for its version, \"errata\" those that it 
 enforcement (crates/palisade/tests/enforce), each as root and as an ordinary user, those of what the command closes with seccomp
 (crates/palisade-cli/tests/command/backstop.rs), and where there is Landlock those that count system calls. \"left out\" are
 those that could not run there: of auditing outside of virtual machines, of overlays where the kernel has none. Of a kernel
-without Landlock a part of them is run in a machine, and all of them emulated.
+without Landlock a part of them is run in a machine, and all of them emulated. \"model\" is how many random operations were
+done of which `Policy::decide` said beforehand how they end (crates/palisade/tests/model).
 
 {}",
         lines(&summary),
@@ -271,6 +286,9 @@ mod tests {
                 "enforce: no test passed",
             ),
             (("enforce", Some(0), ""), "enforce: no test passed"),
+            (("model", Some(0), "1999 operations, 1 suggestions tried"), "model: 1999 operations compared"),
+            (("model", Some(0), ""), "model: 0 operations compared"),
+            (("model", Some(1), "2000 operations, 1 suggestions tried"), "model ended with exit status 1"),
         ] {
             let problems = row(&[job]).problems;
             assert!(problems.len() == 1 && problems[0].starts_with(problem), "{job:?}: {problems:?}");

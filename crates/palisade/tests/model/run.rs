@@ -65,7 +65,10 @@ pub fn main() -> ExitCode {
         let round = Generator { random: &mut random, mounts, abi, ports, tally: &tally }.round(OPERATIONS);
         if let Some(mismatch) = comparer.run(&round, &mut tally) {
             show(&comparer, round, mismatch);
-            println!("This was of PALISADE_SEED={seed}, after {} operations.", tally.cases);
+            println!(
+                "This was of PALISADE_SEED={seed}, after {} operations.\ntest model ... FAILED",
+                tally.cases
+            );
             return ExitCode::FAILURE;
         }
     }
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
             good = false;
         }
     }
+    println!("test model ... {}", if good { "ok" } else { "FAILED" });
     ExitCode::from(u8::from(!good))
 }
 
