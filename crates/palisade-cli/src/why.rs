@@ -112,6 +112,13 @@ impl Asked<'_> {
 
     fn answer(&self) -> Result<Answer, Failure> {
         let mut notes: Vec<String> = self.another_kernel().into_iter().collect();
+        let skipped: Vec<String> = self.domain.skipped().map(|path| printable(path).to_string()).collect();
+        if !skipped.is_empty() {
+            notes.push(format!("skipped, for it does not exist: {}", skipped.join(", ")));
+        }
+        if self.args.action == Action::List && std::path::Path::new(self.target(0)).is_file() {
+            notes.push(format!("{} is no folder; this is about reading it", printable(self.target(0))));
+        }
         let (first, more) = self.requests(&mut notes)?;
         let request = first.to_string();
         let all: Vec<(Request, Decision)> = [first]

@@ -3,7 +3,7 @@
 //! It does what the kernel does (security/landlock/{fs,net,task}.c): for a file, walk from it up to the root and add up
 //! what rules allow on the way, in each layer apart. tests/model compares both, operation by operation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::decision::{Answer, Decision, Grant, Granted};
 use crate::error::Result;
@@ -48,6 +48,7 @@ pub struct Domain {
 struct Layer {
     plan: Plan,
     known: Vec<Known>,
+    skipped: Vec<PathBuf>,
 }
 
 impl Policy {
@@ -170,8 +171,16 @@ impl Domain {
     ///
     /// As of [`Plan::check`].
     pub fn new(plans: impl IntoIterator<Item = Plan>) -> Result<Domain> {
-        let layer = |plan: Plan| Ok(Layer { known: plan.known()?, plan });
+        let layer = |plan: Plan| {
+            let (known, skipped) = plan.known()?;
+            Ok(Layer { plan, known, skipped })
+        };
         Ok(Domain { layers: plans.into_iter().map(layer).collect::<Result<_>>()? })
+    }
+
+    /// Paths of [optional](crate::Rule::optional) rules that do not exist.
+    pub fn skipped(&self) -> impl Iterator<Item = &Path> {
+        self.layers.iter().flat_map(|layer| layer.skipped.iter().map(PathBuf::as_path))
     }
 
     /// Decides a request, as [`Policy::decide`]: pure, without a system call.
@@ -242,6 +251,10 @@ impl Domain {
                     None if *exchange => {
                         to.note_if_missing(new, note);
                         Some(FileKind::Regular)
+                    }
+                    None => {
+                        to.note_if_there(new, note);
+                        None
                     }
                     kind => kind,
                 };
@@ -578,7 +591,13 @@ fn opened<'a>(at: &Target, place: &'a Place, how: Open, note: &mut Option<String
             at.note_if_there(place, note);
             (place.folder(), mode | made)
         }
-        Some(FileKind::Dir) if how.contains(Open::READ) => (place.nodes(), Rights::READ_DIR),
+        Some(FileKind::Dir) => {
+            if how.intersects(Open::WRITE | Open::CREATE | Open::TRUNCATE) {
+                *note = Some(format!("{at} is a folder, and so it fails with EISDIR whatever is allowed"));
+            }
+            let list = how.contains(Open::READ);
+            (place.nodes(), if list { Rights::READ_DIR } else { mode })
+        }
         Some(FileKind::Regular) => (place.nodes(), mode | emptied),
         Some(FileKind::Symlink) => {
             *note = Some(format!("{at} is a symbolic link, and so it fails with ELOOP whatever is allowed"));
@@ -586,9 +605,7 @@ fn opened<'a>(at: &Target, place: &'a Place, how: Open, note: &mut Option<String
         }
         Some(_) => (place.nodes(), mode),
         None if how.contains(Open::CREATE) => {
-            if place.missing() > 1 {
-                at.note_if_missing(place, note);
-            }
+            at.note_if_there(place, note);
             (place.nodes(), mode | made)
         }
         None => {
@@ -641,16 +658,24 @@ impl Target {
     }
 
     fn note_if_missing(&self, place: &Place, note: &mut Option<String>) {
-        if place.missing() > 0 {
+        if place.missing() == 1 {
             *note = Some(format!("{self} does not exist now; this is for a file that is made there"));
         }
+        self.note_without_folder(place, note);
     }
 
     fn note_if_there(&self, place: &Place, note: &mut Option<String>) {
         if place.missing() == 0 {
             *note = Some(format!("{self} exists already, and so it fails with EEXIST whatever is allowed"));
-        } else if place.missing() > 1 {
-            *note = Some(format!("the folder that {self} would be in does not exist now"));
+        }
+        self.note_without_folder(place, note);
+    }
+
+    fn note_without_folder(&self, place: &Place, note: &mut Option<String>) {
+        if place.missing() > 1 {
+            *note = Some(format!(
+                "the folder that {self} would be in does not exist now, and has to be made first"
+            ));
         }
     }
 }

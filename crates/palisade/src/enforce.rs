@@ -443,11 +443,11 @@ impl Plan {
         Ok(draft.left_out)
     }
 
-    /// What [`Plan::enforce`] would add rules for, inode by inode; confines nobody.
-    pub(crate) fn known(&self) -> Result<Vec<Known>> {
+    /// What [`Plan::enforce`] would add rules for, inode by inode, and what it would skip; confines nobody.
+    pub(crate) fn known(&self) -> Result<(Vec<Known>, Vec<PathBuf>)> {
         let mut known = Vec::new();
-        self.add_all(Sink::List(&mut known))?;
-        Ok(known)
+        let skipped = self.add_all(Sink::List(&mut known))?.skipped;
+        Ok((known, skipped))
     }
 }
 

@@ -27,8 +27,8 @@ impl Plan {
     }
 
     /// What [`Plan::enforce`] would add rules for: nothing.
-    pub(crate) fn known(&self) -> Result<Vec<Known>> {
-        Ok(Vec::new())
+    pub(crate) fn known(&self) -> Result<(Vec<Known>, Vec<std::path::PathBuf>)> {
+        Ok((Vec::new(), Vec::new()))
     }
 
     /// Makes the ruleset, for those who start processes by themselves.

@@ -201,6 +201,7 @@ fn no_current_dir(error: &io::Error) -> String {
 fn unseen(path: &Path, errno: i32) -> String {
     let why = match errno {
         0 => "only on Linux can be seen what is there".to_owned(),
+        libc::EACCES => "permission denied; ask as somebody who may".to_owned(),
         _ => io::Error::from_raw_os_error(errno).to_string(),
     };
     format!("{} cannot be looked at: {why}", printable(path))

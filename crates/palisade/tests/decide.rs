@@ -213,7 +213,7 @@ fn a_layer_can_only_take_away() {
     // One that is not on files takes moves between folders away all the same.
     let ports = Policy::new().unrestricted([Rights::FS, Rights::DEVICES, Rights::UNIX]);
     let rename = Request::rename(tree.at("in/file"), tree.at("out/new"));
-    assert!(domain(&[wide.clone()]).decide(&rename).is_allowed());
+    assert!(domain(std::slice::from_ref(&wide)).decide(&rename).is_allowed());
     let decision = domain(&[wide.clone(), ports.clone()]).decide(&rename);
     assert_eq!((decision.errno(), decision.layer()), (Some(nix::libc::EXDEV), Some(2)));
     assert!(decision.no_suggestion().is_some_and(|why| why.contains("leaves refer alone")));
@@ -266,6 +266,10 @@ fn what_would_fail_all_the_same_is_noted() {
         (Request::read(tree.at("in/none")), Some("does not exist now")),
         (Request::unlink(tree.at("in/none")), Some("does not exist now")),
         (Request::rename(tree.at("in/none"), tree.at("out/new")), Some("does not exist now")),
+        (Request::rename(tree.at("in/file"), tree.at("none/new")), Some("has to be made first")),
+        (Request::write(tree.at("none/new")), Some("has to be made first")),
+        (Request::write(tree.at("in/new")), None),
+        (Request::write(tree.at("in")), Some("is a folder")),
         (Request::mkdir(tree.at("in/sub")), Some("exists already")),
         (Request::create(tree.at("in/file")), Some("exists already")),
         (Request::mkdir(tree.at("in/none/new")), Some("does not exist now")),
@@ -336,6 +340,8 @@ fn optional_rules_and_presets_count_as_they_are_there() {
     let policy = Policy::new().rule(ro(tree.at("none")).optional()).preset(palisade::Preset::System);
     let decide = |path: &Path| policy.decide(&kernel(7), &Request::read(path)).unwrap();
     assert!(decide(&tree.at("none")).is_refused());
+    let domain = Domain::new([policy.plan(&kernel(7)).unwrap()]).unwrap();
+    assert_eq!(domain.skipped().collect::<Vec<_>>(), [tree.at("none")]);
     let decision = decide(Path::new("/etc/passwd"));
     let granted: Vec<_> = decision.rules().map(|granted| granted.preset).collect();
     assert_eq!(granted, [Some(palisade::Preset::System)]);

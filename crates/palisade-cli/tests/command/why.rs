@@ -166,7 +166,7 @@ To allow it, add: --allow remove_file:/home/me/inbox
 $ palisade why --kernel 7 --ro inbox write inbox/2030/letter
 Refused (EACCES): to write inbox/2030/letter, write_file, make_reg are missing on /home/me/inbox.
 To allow it, add: --allow write_file,make_reg:/home/me/inbox
-Note: inbox/2030/letter does not exist now; this is for a file that is made there
+Note: the folder that inbox/2030/letter would be in does not exist now, and has to be made first
 = 1
 
 $ palisade why --kernel 7 read /dev/stdin
@@ -311,6 +311,20 @@ fn without_a_grant_all_is_refused_that_the_kernel_can_refuse() {
 }
 
 #[test]
+fn what_is_skipped_and_what_is_no_folder_is_noted() {
+    each_user(|user| {
+        let _server = prepare(user);
+        for (question, note) in [
+            ("--ignore-missing --ro nowhere --ro . read app.conf", "skipped, for it does not exist: nowhere"),
+            ("--ro . list app.conf", "app.conf is no folder; this is about reading it"),
+        ] {
+            let allowed = "Allowed: read app.conf, by --ro .\n";
+            why(user, &format!("--kernel 10 {question}")).said(0, &format!("{allowed}Note: {note}\n"), "");
+        }
+    });
+}
+
+#[test]
 fn the_option_that_allows_it_is_named() {
     each_user(|user| {
         let _server = prepare(user);
@@ -334,7 +348,10 @@ fn the_option_that_allows_it_is_named() {
             ("--preset system read /etc/passwd", "read /etc/passwd, by --preset system (/etc/passwd)"),
             ("--preset tty ioctl /dev/tty", "use ioctl on /dev/tty, by --preset tty (/dev/tty)"),
             ("write /dev/null", "write /dev/null, by what every COMMAND is granted (/dev/null)"),
-            ("--preset tmp --ro /tmp write /tmp/x", "write /tmp/x, by --preset tmp (/tmp)"),
+            (
+                "--preset tmp --ro /tmp write /tmp/no-such-file-of-ours",
+                "write /tmp/no-such-file-of-ours, by --preset tmp (/tmp)",
+            ),
             (
                 "--program ./deploy.sh exec ./deploy.sh",
                 "execute ./deploy.sh, by what ./deploy.sh needs to start",

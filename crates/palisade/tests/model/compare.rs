@@ -263,6 +263,8 @@ fn comes_first(operation: &Operation, errno: i32, world: &World) -> bool {
         (Errno::ENOTDIR, _) => true,
         (Errno::EISDIR, Operation::Unlink(_)) => ends_in_dots,
         (Errno::EISDIR, Operation::Rename(..)) => false,
+        // Of a port that nobody can send to.
+        (Errno::EINVAL, Operation::ConnectUdp { .. }) => false,
         (Errno::EISDIR | Errno::EINVAL | Errno::EXDEV | Errno::ECONNREFUSED, _) => true,
         (Errno::ENOTEMPTY, Operation::Rename(old, new)) => {
             let folder = world.root.join(real(old)).parent().and_then(|folder| folder.canonicalize().ok());
