@@ -352,6 +352,10 @@ impl Domain {
             }
         }
         if let (Needs::Refer { from, to, taken }, []) = (needs, lacks.as_slice()) {
+            // The kernel stops where it finds everything allowed on both sides.
+            if [from, to].into_iter().all(|need| self.allows_all(need, extra)) {
+                return lacks;
+            }
             for layer in 0..self.layers.len() {
                 for (place, way) in taken.iter().zip([(from, to), (to, from)]) {
                     lacks.extend(self.gained(layer, place, way, extra));
@@ -409,12 +413,21 @@ impl Domain {
             rights = rights & Rights::on_file();
         }
         let itself = &taken.nodes()[taken.folder().len()..];
-        let before = self.missing(layer, way.0.nodes, self.missing(layer, itself, rights, extra), extra);
-        let after = self.missing(layer, way.1.nodes, rights, extra);
+        let (old, new) = (compared(way.0.nodes), compared(way.1.nodes));
+        let before = self.missing(layer, old, self.missing(layer, itself, rights, extra), extra);
+        let after = self.missing(layer, new, rights, extra);
         // No rule can be on a symbolic link itself.
         let nodes = if taken.kind() == Some(FileKind::Symlink) { taken.folder() } else { taken.nodes() };
         let need = Need { place: taken, nodes, rights };
         Lack::on_path(layer, &need, before - after, EXDEV)
+    }
+
+    /// Whether every layer allows there all that it handles.
+    fn allows_all(&self, need: &Need<'_>, extra: &Extra) -> bool {
+        (0..self.layers.len()).all(|layer| {
+            let handled = self.layers[layer].plan.handled & Rights::of_paths();
+            self.missing(layer, need.nodes, handled, extra).is_empty()
+        })
     }
 
     /// Which of these rights no rule of the layer allows on any of these nodes.
@@ -564,6 +577,15 @@ impl Lack {
             Lacking::Scope | Lacking::Never(_) => Grant::Unrestricted(self.rights),
         };
         Granted { layer: self.layer + 1, grant, preset: None }
+    }
+}
+
+/// The nodes by which the kernel compares two places: it does so before it comes to the root, whose rules then do not
+/// count, unless the root is that of their own mount, with which it begins.
+fn compared(nodes: &[Node]) -> &[Node] {
+    match (nodes.first(), nodes.last()) {
+        (Some(root), Some(last)) if root.mount != last.mount => &nodes[1..],
+        _ => nodes,
     }
 }
 

@@ -8,12 +8,15 @@ use palisade::{FileKind, Open, Rights};
 
 use crate::random::Random;
 use crate::tally::Tally;
+use crate::world::DEPTH;
 
 /// Paths are relative to the tree's root, which is the current folder; one that begins with this is absolute.
 pub const ROOT: &str = "@";
 
 #[derive(Clone, Debug, Default)]
 pub struct Round {
+    /// Whether the tree has a file system of its own.
+    pub apart: bool,
     pub tree: Vec<(PathBuf, What)>,
     pub layers: Vec<Layer>,
     pub operations: Vec<Operation>,
@@ -106,7 +109,8 @@ pub struct Generator<'a> {
 
 impl Generator<'_> {
     pub fn round(&mut self, operations: usize) -> Round {
-        let mut round = Round { tree: self.tree(), ..Round::default() };
+        let apart = self.mounts && self.random.percent(30);
+        let mut round = Round { apart, tree: self.tree(), ..Round::default() };
         let layers = match self.random.below(20) {
             0..12 => 1,
             12..16 => 2,
@@ -385,8 +389,10 @@ impl Generator<'_> {
         // Many layers allow nothing together unless each is wide.
         let wide = if layers > 2 { 97 } else { 75 };
         if self.random.percent(wide) {
-            let above = [".", "..", "/", "@"];
-            layer.rules.push((PathBuf::from(*self.random.of(&above)), self.rights(true)));
+            // The root of the file system, if the tree has one of its own, and what is above that.
+            let top = "../".repeat(DEPTH + 1);
+            let above = [".", "..", "/", "/", ROOT, &top, &(top.clone() + "..")].map(PathBuf::from);
+            layer.rules.push((self.random.of(&above).clone(), self.rights(true)));
         }
         for _ in 0..self.random.below(6) {
             let rule = match self.random.below(20) {

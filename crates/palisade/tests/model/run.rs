@@ -138,6 +138,9 @@ fn candidates(round: &Round) -> Vec<Round> {
         change(&mut smaller);
         all.push(smaller);
     };
+    if round.apart {
+        but(&|r| r.apart = false);
+    }
     for n in 0..round.operations.len() {
         but(&|r| drop(r.operations.remove(n)));
     }

@@ -93,6 +93,7 @@ impl Tally {
         for (what, holds) in [
             ("through a symbolic link", inside(|what| matches!(what, What::Symlink(_)))),
             ("in a bind mount", inside(|what| matches!(what, What::Bind(_)))),
+            ("in a file system of its own", round.apart),
             ("with a bind mount elsewhere", has(round, |what| matches!(what, What::Bind(_)))),
             (
                 "a file with several names",
@@ -195,7 +196,7 @@ impl Tally {
             }
         }
         for (circumstance, count) in &self.circumstances {
-            if mounts || !circumstance.contains("mount") {
+            if mounts || !(circumstance.contains("mount") || circumstance.contains("of its own")) {
                 need((*circumstance).to_owned(), *count);
             }
         }

@@ -57,7 +57,7 @@ impl Peers {
 }
 
 /// Folders between the temporary one and the tree: more than the longest link has of `..`.
-const DEPTH: usize = 12;
+pub const DEPTH: usize = 12;
 
 /// A round's tree. The current folder is its root as long as it is there.
 pub struct World {
@@ -73,13 +73,19 @@ impl World {
     pub fn new(round: &Round) -> World {
         let dir = tempfile::Builder::new().prefix("palisade-model-").tempdir().expect("a folder");
         // So deep that no link leads out of what is ours, wherever it is moved.
+        let mut mounts = Vec::new();
+        if round.apart {
+            mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("mode=0777"))
+                .expect("to mount a file system");
+            mounts.push(opened(dir.path(), OFlag::O_PATH).expect("to open it"));
+        }
         let above: PathBuf = dir.path().canonicalize().expect("its path").join("o/".repeat(DEPTH));
         let root = above.join("tree");
         fs::create_dir_all(&root).expect("to make it");
         fs::create_dir(above.join("beside")).expect("to make it");
         fs::write(above.join("beside/file"), "beside\n").expect("to write it");
         std::env::set_current_dir(&root).expect("to enter it");
-        let mut world = World { root, mounts: Vec::new(), servers: Vec::new(), dir };
+        let mut world = World { root, mounts, servers: Vec::new(), dir };
         for (path, what) in &round.tree {
             // What cannot be made, for its folder is hidden by a mount or was left out, is not there.
             let _ = world.make(path, what);
