@@ -109,7 +109,8 @@ fn show(comparer: &Comparer<'_>, round: Round, mismatch: Mismatch) {
     let (round, mismatch) = smaller(comparer, round, mismatch);
     println!("The least that shows it: {round:#?}\n{}\n", mismatch.what);
     println!("As a program, which says what the kernel does (save it, and run it with python3):\n");
-    println!("{}", script(&round, comparer.peers));
+    let abi = comparer.kernel.abi().map_or(0, Abi::number);
+    println!("# {}\n{}", mismatch.what, script(&round, comparer.peers, abi));
 }
 
 /// Leaves out what can be, for as long as something can.
