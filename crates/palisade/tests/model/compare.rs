@@ -12,7 +12,7 @@ use palisade::{
     Abi, BestEffort, Decision, Domain, Grant, Granted, Kernel, Open, Policy, Ports, Rights, path,
 };
 
-use crate::round::{Layer, Operation, Round, What};
+use crate::round::{Layer, Operation, ROOT, Round, What};
 use crate::sys;
 use crate::tally::Tally;
 use crate::world::{Peers, World};
@@ -84,8 +84,12 @@ impl Comparer<'_> {
         let domain = self.domain(&policies);
         let mut confined = Confined::new(&policies, round, &world, self.peers);
         let mut moved = false;
+        tally.seen.clear();
         for (number, operation) in round.operations.iter().enumerate() {
-            let mismatch = |what: String| Some(Mismatch { operation: Some(number), what });
+            let mismatch = |what: String| {
+                let what = what.replace(&*world.root.to_string_lossy(), ROOT);
+                Some(Mismatch { operation: Some(number), what })
+            };
             let domain = match &domain {
                 Ok(domain) => domain,
                 // The kernel takes the policy no more than the model does.
@@ -129,6 +133,7 @@ impl Comparer<'_> {
                 without = free;
             }
             self.peers.drain();
+            tally.seen.push((with, without));
             if decision.cannot_say().is_some() {
                 tally.cannot_say(&decision);
                 continue;
@@ -299,7 +304,7 @@ fn contained(operation: &Operation, world: &World) {
     }
 }
 
-fn name(errno: i32) -> String {
+pub fn name(errno: i32) -> String {
     match errno {
         0 => "success".to_owned(),
         errno => format!("{:?}", Errno::from_raw(errno)),

@@ -4,6 +4,9 @@
 //! `PALISADE_CASES` says how many operations (25,000), `PALISADE_SEED` which ones (new ones each time). It needs a
 //! folder for temporary files and /dev; as root it makes bind mounts, in a mount namespace of its own, and does all of it
 //! once more as an ordinary user.
+//!
+//! What disagrees is shown as a program in Python. Such a program is run for `PALISADE_SCRIPTS` of the rounds (10), and
+//! has to see what was seen here.
 
 #[cfg(target_os = "linux")]
 mod compare;

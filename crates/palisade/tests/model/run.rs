@@ -1,6 +1,6 @@
 //! The whole test: as many rounds as are asked for, and what to show where one fails.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -8,7 +8,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use palisade::{Abi, Kernel};
 
-use crate::compare::{Comparer, Mismatch};
+use crate::compare::{Comparer, Mismatch, name};
 use crate::random::Random;
 use crate::round::{Generator, Round};
 use crate::script::script;
@@ -50,6 +50,17 @@ pub fn main() -> ExitCode {
         "{cases} operations of seed {seed}, on ABI {abi}, {} bind mounts",
         if mounts { "with" } else { "without" }
     );
+    let scripts = match number("PALISADE_SCRIPTS", || 10) as usize {
+        scripts if scripts > 0 && !python() => {
+            println!("There is no python3: the program that shows a mismatch is not tried.");
+            if std::env::var_os("CI").is_some() {
+                return ExitCode::FAILURE;
+            }
+            0
+        }
+        scripts => scripts,
+    };
+    let mut tried = 0;
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     while tally.cases < cases {
@@ -71,8 +82,17 @@ pub fn main() -> ExitCode {
             );
             return ExitCode::FAILURE;
         }
+        // Evenly among all rounds, but those whose policy is not taken.
+        if tried < scripts && tried * cases <= tally.cases * scripts && !tally.seen.is_empty() {
+            tried += 1;
+            if let Err(difference) = try_script(&script(&round, &peers, abi), &tally.seen) {
+                println!("{difference}\nThis was of PALISADE_SEED={seed}, after {} operations.", tally.cases);
+                return ExitCode::FAILURE;
+            }
+        }
     }
     tally.print();
+    println!("{tried} rounds were done by a program in Python too, and ended the same way");
     let mut good = true;
     if cases >= ENOUGH.0 {
         for rare in tally.rare(ENOUGH.1, abi, mounts) {
@@ -111,6 +131,29 @@ fn show(comparer: &Comparer<'_>, round: Round, mismatch: Mismatch) {
     println!("As a program, which says what the kernel does (save it, and run it with python3):\n");
     let abi = comparer.kernel.abi().map_or(0, Abi::number);
     println!("# {}\n{}", mismatch.what, script(&round, comparer.peers, abi));
+}
+
+fn python() -> bool {
+    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// Whether the program says of each operation what was seen here.
+fn try_script(script: &str, seen: &[(i32, i32)]) -> Result<(), String> {
+    let output = Command::new("python3").args(["-I", "-c", script]).output();
+    let output = output.map_err(|error| format!("python3 cannot be run: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let here = seen.iter().map(|(with, without)| match with {
+        0 => "confined: success".to_owned(),
+        _ => format!("confined: {}; not confined: {}", name(*with), name(*without)),
+    });
+    let here: Vec<String> = here.collect();
+    let same = |(line, here): (&str, &String)| line.ends_with(&format!("): {here}"));
+    if said.lines().count() == here.len() && said.lines().zip(&here).all(same) {
+        return Ok(());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let here = here.join("\n");
+    Err(format!("{script}\nThis program says\n{said}{errors}and here was seen\n{here}"))
 }
 
 /// Leaves out what can be, for as long as something can.

@@ -17,6 +17,8 @@ pub struct Tally {
     /// Policies that neither takes.
     pub invalid: usize,
     pub suggestions: usize,
+    /// How the operations of the last round ended, with its policy and without; the latter only where it failed.
+    pub seen: Vec<(i32, i32)>,
     unsaid: BTreeMap<String, usize>,
     /// Of each operation: how often it was allowed, and refused.
     operations: BTreeMap<&'static str, [usize; 2]>,
