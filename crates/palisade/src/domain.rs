@@ -235,6 +235,9 @@ impl Domain {
             Action::Make { at, kind } => {
                 let place = at.place()?;
                 at.note_if_there(place, note);
+                if *kind == FileKind::Socket && place.missing() == 0 {
+                    *note = Some(at.fails("exists already", "EADDRINUSE"));
+                }
                 one(place, place.folder(), self.to_make(*kind))
             }
             Action::Remove { at, dir } => {
@@ -264,6 +267,15 @@ impl Domain {
                         at_old |= self.to_make(kind);
                     }
                 }
+                match (replaced, kind) {
+                    (Some(FileKind::Dir), kind) if !exchange && kind != FileKind::Dir => {
+                        *note = Some(to.fails("is a folder", "EISDIR"));
+                    }
+                    (Some(replaced), FileKind::Dir) if !exchange && replaced != FileKind::Dir => {
+                        *note = Some(to.fails("is no folder", "ENOTDIR"));
+                    }
+                    _ => {}
+                }
                 let back = exchange.then_some(new);
                 taken([old, new], [at_old, at_new], [Some(old), back].into_iter().flatten(), note)?
             }
@@ -271,22 +283,36 @@ impl Domain {
                 let (old, new) = (from.place()?, to.place()?);
                 from.note_if_missing(old, note);
                 to.note_if_there(new, note);
+                if old.kind() == Some(FileKind::Dir) {
+                    *note = Some(from.fails("is a folder", "EPERM"));
+                }
                 let make = self.to_make(old.kind().unwrap_or(FileKind::Regular));
                 taken([old, new], [Rights::empty(), make], [old].into_iter(), note)?
             }
             Action::Truncate(at) => {
                 let place = at.place()?;
                 at.note_if_missing(place, note);
+                match place.kind() {
+                    None | Some(FileKind::Regular) => {}
+                    Some(FileKind::Dir) => *note = Some(at.fails("is a folder", "EISDIR")),
+                    Some(_) => *note = Some(at.fails("is no regular file", "EINVAL")),
+                }
                 one(place, place.nodes(), Rights::TRUNCATE)
             }
             Action::Execute(at) => {
                 let place = at.place()?;
                 at.note_if_missing(place, note);
+                if !matches!(place.kind(), None | Some(FileKind::Regular)) {
+                    *note = Some(at.fails("is no regular file", "EACCES"));
+                }
                 one(place, place.nodes(), Rights::EXECUTE | Rights::READ_FILE)
             }
             Action::ConnectUnix(at) => {
                 let place = at.place()?;
                 at.note_if_missing(place, note);
+                if !matches!(place.kind(), None | Some(FileKind::Socket)) {
+                    *note = Some(at.fails("is no socket", "ECONNREFUSED"));
+                }
                 one(place, place.nodes(), Rights::RESOLVE_UNIX)
             }
             // A socket that is not bound is bound to port 0 by its first connect or send.
@@ -507,8 +533,12 @@ impl Domain {
     /// The least rules that would allow it; or why none would.
     fn suggest(&self, needs: &Needs<'_>) -> std::result::Result<Vec<Granted>, &'static str> {
         let mut extra = Extra::default();
-        // Each rule can show what it takes to be lacking next: that on one folder, what a file gains in it.
-        while let Some(lack) = self.lacks(needs, &extra).into_iter().next() {
+        // Each rule can show what it takes to be lacking next: that on one folder, what a file gains in it. Each is
+        // needed once in a layer, on either side or on what is moved, so that there is an end to it.
+        for _ in 0..=8 * self.layers.len() {
+            let Some(lack) = self.lacks(needs, &extra).into_iter().next() else {
+                return Ok(extra.granted);
+            };
             match &lack.what {
                 Lacking::Never(why) => return Err(why),
                 Lacking::Path { inode, .. } => extra.paths.push((lack.layer, *inode, lack.rights)),
@@ -516,7 +546,7 @@ impl Domain {
             }
             extra.allow(lack.granted());
         }
-        Ok(extra.granted)
+        Err("no rules were found that would allow it")
     }
 }
 
@@ -615,14 +645,18 @@ fn opened<'a>(at: &Target, place: &'a Place, how: Open, note: &mut Option<String
         }
         Some(FileKind::Dir) => {
             if how.intersects(Open::WRITE | Open::CREATE | Open::TRUNCATE) {
-                *note = Some(format!("{at} is a folder, and so it fails with EISDIR whatever is allowed"));
+                *note = Some(at.fails("is a folder", "EISDIR"));
             }
             let list = how.contains(Open::READ);
             (place.nodes(), if list { Rights::READ_DIR } else { mode })
         }
+        Some(_) if how.contains(Open::DIRECTORY) => {
+            *note = Some(at.fails("is no folder", "ENOTDIR"));
+            (place.nodes(), mode)
+        }
         Some(FileKind::Regular) => (place.nodes(), mode | emptied),
         Some(FileKind::Symlink) => {
-            *note = Some(format!("{at} is a symbolic link, and so it fails with ELOOP whatever is allowed"));
+            *note = Some(at.fails("is a symbolic link", "ELOOP"));
             (place.folder(), mode)
         }
         Some(_) => (place.nodes(), mode),
@@ -632,7 +666,8 @@ fn opened<'a>(at: &Target, place: &'a Place, how: Open, note: &mut Option<String
         }
         None => {
             at.note_if_missing(place, note);
-            (place.nodes(), mode | emptied)
+            let list = how.contains(Open::READ | Open::DIRECTORY);
+            (place.nodes(), if list { Rights::READ_DIR } else { mode | emptied })
         }
     }
 }
@@ -679,6 +714,11 @@ impl Target {
         self.place.as_ref().map_err(Clone::clone)
     }
 
+    /// Why it would fail all the same.
+    fn fails(&self, why: &str, errno: &str) -> String {
+        format!("{self} {why}, and so it fails with {errno} whatever is allowed")
+    }
+
     fn note_if_missing(&self, place: &Place, note: &mut Option<String>) {
         if place.missing() == 1 {
             *note = Some(format!("{self} does not exist now; this is for a file that is made there"));
@@ -688,7 +728,7 @@ impl Target {
 
     fn note_if_there(&self, place: &Place, note: &mut Option<String>) {
         if place.missing() == 0 {
-            *note = Some(format!("{self} exists already, and so it fails with EEXIST whatever is allowed"));
+            *note = Some(self.fails("exists already", "EEXIST"));
         }
         self.note_without_folder(place, note);
     }

@@ -26,6 +26,8 @@ bitflags::bitflags! {
         const NO_FOLLOW = 1 << 6;
         /// It is opened as a place alone (`O_PATH`), which Landlock never refuses.
         const PATH = 1 << 7;
+        /// It has to be a directory (`O_DIRECTORY`).
+        const DIRECTORY = 1 << 8;
     }
 }
 
@@ -92,6 +94,11 @@ impl Request {
     /// To open for reading: a file, or a directory to list it.
     pub fn read(path: impl AsRef<Path>) -> Request {
         Request::open(path, Open::READ)
+    }
+
+    /// To list a directory.
+    pub fn list(path: impl AsRef<Path>) -> Request {
+        Request::open(path, Open::READ | Open::DIRECTORY)
     }
 
     /// To open for writing, and to make the file if it is not there.
@@ -226,6 +233,7 @@ impl fmt::Display for Request {
             Action::Open { at, how, .. } => {
                 let verb = match (how.contains(Open::READ), how.contains(Open::WRITE)) {
                     _ if how.contains(Open::PATH) => "open as a place",
+                    _ if how.contains(Open::READ | Open::DIRECTORY) => "list",
                     _ if how.contains(Open::TEMPORARY) => "make a file without a name in",
                     _ if how.contains(Open::CREATE | Open::EXCLUSIVE) => "create",
                     (true, true) => "read and write",

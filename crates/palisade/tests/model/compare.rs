@@ -20,9 +20,18 @@ use crate::world::{Peers, World};
 /// The model and the kernel disagree.
 #[derive(Debug)]
 pub struct Mismatch {
+    pub kind: Kind,
     /// The number of the operation; none where it is about the policy.
     pub operation: Option<usize>,
     pub what: String,
+}
+
+/// What they disagree about: a case that is made smaller stays of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Policy,
+    Outcome,
+    Suggestion,
 }
 
 /// What a process answers that cannot confine itself.
@@ -86,9 +95,9 @@ impl Comparer<'_> {
         let mut moved = false;
         tally.seen.clear();
         for (number, operation) in round.operations.iter().enumerate() {
-            let mismatch = |what: String| {
+            let mismatch = |kind, what: String| {
                 let what = what.replace(&*world.root.to_string_lossy(), ROOT);
-                Some(Mismatch { operation: Some(number), what })
+                Some(Mismatch { kind, operation: Some(number), what })
             };
             let domain = match &domain {
                 Ok(domain) => domain,
@@ -99,7 +108,7 @@ impl Comparer<'_> {
                 }
                 Err(error) => {
                     let what = format!("the model refuses a policy that was enforced: {error}");
-                    return Some(Mismatch { operation: None, what });
+                    return Some(Mismatch { kind: Kind::Policy, operation: None, what });
                 }
             };
             let decision = domain.decide(&world.request(operation));
@@ -107,7 +116,7 @@ impl Comparer<'_> {
             let with = confined.perform(number);
             if with == NOT_CONFINED {
                 let what = "a policy cannot be enforced that the model takes".to_owned();
-                return Some(Mismatch { operation: None, what });
+                return Some(Mismatch { kind: Kind::Policy, operation: None, what });
             }
             self.undo(operation, &world, was_there);
             let fails = decision.note().is_some_and(|note| note.ends_with("whatever is allowed"));
@@ -116,7 +125,7 @@ impl Comparer<'_> {
             if suggests {
                 match self.suggested(round, &decision, &world) {
                     Ok(outcome) => without = outcome,
-                    Err(what) => return mismatch(what),
+                    Err(what) => return mismatch(Kind::Suggestion, what),
                 }
                 tally.suggestions += 1;
                 if without != 0 {
@@ -128,7 +137,8 @@ impl Comparer<'_> {
                 let free = world.perform(operation, self.peers);
                 if suggests && free != without {
                     let (got, free) = (name(without), name(free));
-                    return mismatch(format!("with what is suggested: {got}; without a policy: {free}"));
+                    let what = format!("with what is suggested: {got}; without a policy: {free}");
+                    return mismatch(Kind::Suggestion, what);
                 }
                 without = free;
             }
@@ -152,7 +162,7 @@ impl Comparer<'_> {
                     name(without),
                     name(with)
                 );
-                return mismatch(text);
+                return mismatch(Kind::Outcome, text);
             }
             tally.count(operation, &decision, with, round, &world, moved);
             moved |= with == 0 && matches!(operation, Operation::Rename(..) | Operation::Exchange(..));

@@ -315,6 +315,13 @@ impl Generator<'_> {
         }
     }
 
+    /// A folder that all is in: the tree's, the root of its file system, if it has one of its own, and what is above that.
+    fn above(&mut self) -> PathBuf {
+        let top = "../".repeat(DEPTH + 1);
+        let above = [".", "..", "/", "/", "/", "/", ROOT, &top, &(top.clone() + "..")];
+        PathBuf::from(*self.random.of(&above))
+    }
+
     /// A layer that allows a kind of rule or two.
     fn small_layer(&mut self, round: &Round) -> Layer {
         let mut layer = Layer::default();
@@ -323,14 +330,19 @@ impl Generator<'_> {
                 *self.random.of(&[Rights::SIGNAL, Rights::ABSTRACT, Rights::SIGNAL | Rights::ABSTRACT]);
         }
         // What may be moved between two folders, and what is gained by that.
-        let rare = self.tally.cases > 65 * self.tally.moves_refused();
-        if self.random.percent(if rare { 40 } else { 5 }) {
+        let rare = self.tally.cases > 45 * self.tally.moves_refused();
+        if self.random.percent(if rare { 60 } else { 5 }) {
             for rights in
                 [Rights::RW, Rights::RWX, Rights::C | *self.random.of(&[Rights::R, Rights::W, Rights::X])]
             {
                 if let Some(path) = self.of_kind(&round.tree, |what| *what == What::Dir) {
                     layer.rules.push((path, rights));
                 }
+            }
+            // What is allowed above both is not gained; but see how the kernel compares.
+            if self.random.percent(40) {
+                let rights = *self.random.of(&[Rights::W, Rights::X, Rights::RWX, Rights::RWX]);
+                layer.rules.push((self.above(), rights));
             }
             return layer;
         }
@@ -389,10 +401,8 @@ impl Generator<'_> {
         // Many layers allow nothing together unless each is wide.
         let wide = if layers > 2 { 97 } else { 75 };
         if self.random.percent(wide) {
-            // The root of the file system, if the tree has one of its own, and what is above that.
-            let top = "../".repeat(DEPTH + 1);
-            let above = [".", "..", "/", "/", ROOT, &top, &(top.clone() + "..")].map(PathBuf::from);
-            layer.rules.push((self.random.of(&above).clone(), self.rights(true)));
+            let rule = (self.above(), self.rights(true));
+            layer.rules.push(rule);
         }
         for _ in 0..self.random.below(6) {
             let rule = match self.random.below(20) {

@@ -165,7 +165,8 @@ fn smaller(comparer: &Comparer<'_>, mut round: Round, mut mismatch: Mismatch) ->
     while again {
         again = false;
         for candidate in candidates(&round) {
-            if let Some(found) = comparer.run(&candidate, &mut Tally::default()) {
+            let found = comparer.run(&candidate, &mut Tally::default());
+            if let Some(found) = found.filter(|found| found.kind == mismatch.kind) {
                 (round, mismatch, again) = (candidate, found, true);
                 break;
             }

@@ -52,7 +52,7 @@ def real(path):
 def apart():
     """What is mounted from here on is seen by this program alone."""
     if os.geteuid() != 0:
-        sys.exit("This case has bind mounts: run it as root.")
+        sys.exit("This case has mounts: run it as root.")
     call(libc.unshare, 0x20000)  # CLONE_NEWNS
     call(libc.mount, None, b"/", None, 0x4000 | 0x40000, None)  # MS_REC | MS_PRIVATE
 
@@ -247,8 +247,11 @@ def operate(channel):
 
 def main():
     os.umask(0)
-    if any(kind == "bind mount" for kind, *_ in TREE):
+    if APART or any(kind == "bind mount" for kind, *_ in TREE):
         apart()
+    if APART:
+        call(libc.mount, b"tmpfs", os.fsencode(top), b"tmpfs", 0, b"mode=0777")
+        mounts.append(os.open(top, os.O_PATH))
     abi = max(0, libc.syscall(444, None, ctypes.c_long(0), 1))
     if abi != ABI:
         note(f"This case was seen with Landlock ABI {ABI}; this kernel has {abi}.")

@@ -50,7 +50,8 @@ pub fn script(round: &Round, peers: &Peers, abi: u32) -> String {
     let listener = peers.ports[0];
     let listens = round.operations.iter().any(|o| matches!(o, Operation::ConnectTcp(p) if *p == listener));
     let root = if geteuid().is_root() { "True" } else { "False" };
-    let _ = writeln!(case, "ABI = {abi}\nAS_ROOT = {root}");
+    let apart = if round.apart { "True  # a file system of its own" } else { "False" };
+    let _ = writeln!(case, "ABI = {abi}\nAS_ROOT = {root}\nAPART = {apart}");
     let _ = writeln!(case, "LISTENER = {}  # a TCP port", if listens { listener } else { 0 });
     let comma = |item: String| format!("{item},");
     let tree = round.tree.iter().map(|(path, what)| comma(made(path, what))).collect();

@@ -240,7 +240,7 @@ impl World {
         let real = |path: &Path| self.real(path);
         match operation {
             Operation::Open(path, how) => Request::open(real(path), *how),
-            Operation::List(path) => Request::read(real(path)),
+            Operation::List(path) => Request::list(real(path)),
             Operation::Ioctl(path) => Request::ioctl(real(path)),
             Operation::Make(path, FileKind::Dir) => Request::mkdir(real(path)),
             Operation::Make(path, FileKind::Symlink) => Request::symlink(real(path)),
