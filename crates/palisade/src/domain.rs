@@ -6,16 +6,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::decision::{Answer, Decision, Grant, Granted};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::kernel::Kernel;
-use crate::place::{FileKind, Inode, Node, Place};
+use crate::place::{FileKind, Inode, Node, Place, Unsure};
 use crate::plan::Plan;
 use crate::policy::{BestEffort, Policy};
 use crate::printable;
 use crate::request::{Action, Open, Request, Target};
 use crate::rights::Rights;
 use crate::rule::{Ports, Target as RuleTarget};
-use crate::uapi::{REFER_ABI, WHITEOUT_ERRATUM};
+use crate::uapi::{MAX_LAYERS, REFER_ABI, WHITEOUT_ERRATUM};
 
 /// A rule's rights on an inode, as the kernel is told them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +78,15 @@ impl Policy {
     ///
     /// - a path through a link of /proc, as /dev/stdin or /proc/self/exe, which leads elsewhere for each process;
     /// - a path that this process cannot look at itself, or one through a file that is no directory;
+    /// - whether what rules allow of a process's folder in /proc is allowed: it has other guards too;
+    /// - whether a rule is on a file with several names on an overlay: each name there is a file of its own to the kernel;
     /// - any path, off Linux.
     ///
     /// It is asked of the system as it is now, and of the current folder and the root of this process. What is not
     /// asked for at all: descriptors that are open already (they keep the rights they were opened with); a directory
     /// that was moved out of its bind mount while it was open (erratum 3); peers within the same policy, which are
-    /// always reached; Multipath TCP, SMC and SCTP (erratum 1); `RENAME_WHITEOUT`; ptrace and mounting.
+    /// always reached; in a chroot, a rule by descriptor on a folder outside of it, and rules on its root in moves between
+    /// folders of another mount; Multipath TCP, SMC and SCTP (erratum 1); `RENAME_WHITEOUT`; ptrace and mounting.
     ///
     /// # Errors
     ///
@@ -165,17 +168,24 @@ struct Extra {
 
 impl Domain {
     /// What these plans do together, the first being enforced first. The paths of their rules are looked up now, as
-    /// [`Plan::enforce`] would.
+    /// [`Plan::enforce`] would; but a file that is removed later may leave its number to another, which the rule
+    /// is then taken to be on.
     ///
     /// # Errors
     ///
-    /// As of [`Plan::check`].
+    /// As of [`Plan::check`]; and more than 16 layers.
     pub fn new(plans: impl IntoIterator<Item = Plan>) -> Result<Domain> {
         let layer = |plan: Plan| {
             let (known, skipped) = plan.known()?;
             Ok(Layer { plan, known, skipped })
         };
-        Ok(Domain { layers: plans.into_iter().map(layer).collect::<Result<_>>()? })
+        let layers: Vec<Layer> = plans.into_iter().map(layer).collect::<Result<_>>()?;
+        // One that handles nothing is none.
+        if layers.iter().filter(|layer| !layer.plan.handled.is_empty()).count() > MAX_LAYERS as usize {
+            let message = format!("there can be no more than {MAX_LAYERS} Landlock layers");
+            return Err(Error::new(Kind::Layers, message, "put what several policies allow into one"));
+        }
+        Ok(Domain { layers })
     }
 
     /// Paths of [optional](crate::Rule::optional) rules that do not exist.
@@ -192,13 +202,38 @@ impl Domain {
         };
         let lacks = self.lacks(&needs, &Extra::default());
         let Some(first) = lacks.first() else {
-            return Decision { answer: self.allowed(&needs), note };
+            let answer = match self.unsure(&needs) {
+                Some(why) => Answer::CannotSay(why.to_owned()),
+                None => self.allowed(&needs),
+            };
+            return Decision { answer, note };
         };
         // A right that is missing outweighs what would be gained by a move.
         let errno = if lacks.iter().any(|lack| lack.errno == EACCES) { EACCES } else { first.errno };
         let layer = lacks.iter().map(|lack| lack.layer).min().unwrap_or_default() + 1;
         let missing = lacks.iter().map(Lack::granted).collect();
         Decision { answer: Answer::Refused { errno, layer, missing, suggestion: self.suggest(&needs) }, note }
+    }
+
+    /// Why it may be refused although rules allow it.
+    fn unsure(&self, needs: &Needs<'_>) -> Option<&'static str> {
+        let on = |place: &Place| {
+            let ruled = |layer: &Layer| layer.known.iter().any(|known| known.inode == place.node().inode);
+            match place.unsure()? {
+                Unsure::Process => {
+                    Some("rules allow it, but what /proc has of a process has other guards too")
+                }
+                Unsure::Names if self.layers.iter().any(ruled) => Some(
+                    "on an overlay each name of a file is a file of its own to a rule, which cannot be seen from outside",
+                ),
+                Unsure::Names => None,
+            }
+        };
+        match needs {
+            Needs::Path(need) if need.nodes.len() == need.place.nodes().len() => on(need.place),
+            Needs::Refer { taken, .. } => taken.iter().find_map(|place| on(place)),
+            _ => None,
+        }
     }
 
     fn abi(&self) -> u32 {

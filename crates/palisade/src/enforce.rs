@@ -357,6 +357,9 @@ impl Sink<'_> {
         match self {
             Sink::Kernel(ruleset) => sys::add_path(*ruleset, path, rights.fs_bits(), flags),
             Sink::List(known) => {
+                if sys::is_nowhere(path) {
+                    return Err(libc::EBADFD);
+                }
                 let node = sys::look_at(path)?;
                 if node.kind != FileKind::Dir && !Rights::on_file().contains(rights) {
                     return Err(libc::EINVAL);

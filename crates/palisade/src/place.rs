@@ -21,6 +21,16 @@ pub(crate) struct Node {
     pub inode: Inode,
     pub mount: u64,
     pub kind: FileKind,
+    /// How many names it has.
+    pub names: u32,
+}
+
+/// File systems in which an inode does not tell all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    Proc,
+    Overlay,
+    Other,
 }
 
 /// The kinds of files, as a new one can be.
@@ -54,6 +64,17 @@ pub(crate) struct Place {
     nodes: Vec<Node>,
     /// How many names at its end are not there.
     missing: usize,
+    /// Why it may be refused although rules allow it.
+    unsure: Option<Unsure>,
+}
+
+/// Why rules that allow something may not be all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsure {
+    /// It is in a process's folder in /proc.
+    Process,
+    /// It is a file with several names on an overlay, where a rule is on one of them.
+    Names,
 }
 
 /// As many symbolic links the kernel follows in one path.
@@ -72,15 +93,43 @@ impl Place {
             if !dir.has_root() {
                 return Err("the current folder cannot be reached from the root".to_owned());
             }
+            if sys::look(&dir) != sys::look(Path::new(".")) {
+                return Err(format!("the current folder is not what is at {} now", printable(&dir)));
+            }
             to_do.extend(names(&dir));
         }
-        let mut place = Place { path: PathBuf::from("/"), nodes: Vec::new(), missing: 0 };
+        let mut place = Place { path: PathBuf::from("/"), nodes: Vec::new(), missing: 0, unsure: None };
         place.nodes.push(sys::look(&place.path).map_err(|errno| unseen(&place.path, errno))?);
         let mut links = 0;
         while let Some(name) = to_do.pop() {
             place.step(name, &mut to_do, follow, &mut links)?;
         }
+        let ends_in_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if ends_in_folder && place.kind().is_some_and(|kind| kind != FileKind::Dir) {
+            return Err(format!("{} is no folder", printable(&place.path)));
+        }
+        place.unsure = place.why_unsure();
         Ok(place)
+    }
+
+    fn why_unsure(&self) -> Option<Unsure> {
+        let folder = self.path.parent().filter(|_| self.missing == 0)?;
+        match sys::file_system_of(folder) {
+            FileSystem::Proc => {
+                let number = |name: &OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+                let of_process = self.path.components().any(|c| number(c.as_os_str()));
+                of_process.then_some(Unsure::Process)
+            }
+            FileSystem::Overlay if self.node().kind != FileKind::Dir && self.node().names > 1 => {
+                Some(Unsure::Names)
+            }
+            _ => None,
+        }
+    }
+
+    /// Why it may be refused although rules allow it.
+    pub fn unsure(&self) -> Option<Unsure> {
+        self.unsure
     }
 
     fn step(
@@ -123,7 +172,7 @@ impl Place {
             if *links > MAX_LINKS {
                 return Err(format!("{}: too many symbolic links", printable(&path)));
             }
-            if sys::is_in_proc(&self.path) {
+            if sys::file_system_of(&self.path) == FileSystem::Proc {
                 return Err(format!("{} leads elsewhere for each process", printable(&path)));
             }
             let target = std::fs::read_link(&path)
@@ -146,7 +195,7 @@ impl Place {
     }
 
     /// It, or the nearest folder above that there is.
-    fn node(&self) -> Node {
+    pub fn node(&self) -> Node {
         // There is always the root.
         self.nodes[self.nodes.len() - 1]
     }

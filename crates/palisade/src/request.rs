@@ -87,7 +87,10 @@ impl Request {
     /// To open a file or a directory.
     pub fn open(path: impl AsRef<Path>, how: Open) -> Request {
         let exclusive = how.contains(Open::CREATE | Open::EXCLUSIVE);
-        let at = Target::new(path, !exclusive && !how.contains(Open::NO_FOLLOW));
+        // A slash at its end, the kernel follows a link all the same.
+        let bytes = path.as_ref().as_os_str().as_encoded_bytes();
+        let slash = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
+        let at = Target::new(path, slash || !exclusive && !how.contains(Open::NO_FOLLOW));
         Request::of(Action::Open { at, how, device: false })
     }
 

@@ -6,7 +6,9 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use palisade::{Abi, Decision, Domain, FileKind, Kernel, Open, Policy, Ports, Request, Rights, path, ro, rw};
+use palisade::{
+    Abi, Decision, Domain, FileKind, Kernel, Open, Policy, Ports, Request, Rights, fd, path, ro, rw,
+};
 
 fn kernel(abi: u32) -> Kernel {
     Kernel::new(Abi::new(abi).unwrap())
@@ -66,6 +68,20 @@ fn a_file_is_allowed_by_what_is_above_it_as_the_kernel_walks() {
         let answered = said(&tree, &policy, 7, &Request::read(tree.at(name)));
         assert_eq!(answered, answer, "{name}");
     }
+    // To the root and back, and not further than the root.
+    let above = Policy::new().ro("/etc");
+    for path in ["/usr/../etc/hostname", "/../../etc/hostname"] {
+        assert_eq!(said(&tree, &above, 7, &Request::read(path)), "allowed by r:/etc");
+    }
+    // The roots of these have the same number, each in its file system.
+    let answer = said(&tree, &Policy::new().ro("/proc"), 7, &Request::read("/sys"));
+    assert_eq!(answer, "refused (EACCES): read_dir is missing on /sys");
+    let slash = Request::open(tree.at("in/to_out/"), Open::READ | Open::NO_FOLLOW);
+    assert_eq!(said(&tree, &policy, 7, &slash), "refused (EACCES): read_dir is missing on out");
+    let answer = said(&tree, &policy, 7, &Request::truncate(tree.at("in/to_out/file")));
+    assert_eq!(answer, "refused (EACCES): truncate is missing on out/file");
+    let new = Request::open(tree.at("in/new"), Open::WRITE | Open::CREATE | Open::TRUNCATE);
+    assert_eq!(said(&tree, &policy, 7, &new), "refused (EACCES): write_file,make_reg is missing on in");
     let own = Policy::new().rule(path(tree.at("in/file")).rights(Rights::READ_FILE));
     let answer = said(&tree, &own, 7, &Request::read(tree.at("out/same")));
     assert_eq!(answer, "allowed by read_file:in/file");
@@ -212,6 +228,14 @@ fn a_layer_can_only_take_away() {
     ] {
         assert_eq!(domain(&layers).decide(&write).layer(), layer);
     }
+    // Each layer's own rule is named.
+    let decision = domain(&[wide.clone(), Policy::new().rw(tree.at("in"))]).decide(&write);
+    let named: Vec<_> = decision.rules().map(|granted| (granted.layer, granted.grant.to_string())).collect();
+    let root = tree.0.path().display();
+    assert_eq!(named, [(1, format!("rwc:{root}/")), (2, format!("rwc:{root}/in"))]);
+    let plans = |count| (0..count).map(|_| narrow.clone().plan(&kernel(7)).unwrap());
+    assert!(Domain::new(plans(16)).is_ok());
+    assert!(Domain::new(plans(17)).unwrap_err().is_too_many_layers());
     // One that is not on files takes moves between folders away all the same.
     let ports = Policy::new().unrestricted([Rights::FS, Rights::DEVICES, Rights::UNIX]);
     let rename = Request::rename(tree.at("in/file"), tree.at("out/new"));
@@ -340,9 +364,47 @@ fn ports_are_within_their_ranges() {
     for (port, yes) in [(7999, false), (8000, true), (8010, true), (8011, false), (0, false)] {
         assert_eq!(allowed(&Request::connect_tcp(port)), yes, "{port}");
     }
+    let decision = policy.decide(&kernel(11), &Request::connect_tcp(8005)).unwrap();
+    assert_eq!(decision.to_string(), "allowed by connect_tcp 8000-8010");
     assert!(allowed(&Request::bind_tcp(0)) && !allowed(&Request::bind_tcp(1)));
     assert!(allowed(&Request::connect_udp(53, false)) && !allowed(&Request::connect_udp(54, true)));
     assert!(allowed(&Request::bind_udp(1)));
+}
+
+#[test]
+fn a_rule_by_descriptor_counts_and_one_on_a_pipe_is_none() {
+    let tree = Tree::new();
+    let of = |descriptor: std::os::fd::OwnedFd, rights| Policy::new().rule(fd(descriptor).rights(rights));
+    let folder = of(fs::File::open(tree.at("in")).unwrap().into(), Rights::RO);
+    let decide = |policy: &Policy| policy.decide(&kernel(7), &Request::read(tree.at("in/file"))).unwrap();
+    assert!(decide(&folder).is_allowed());
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert!(decide(&of(socket.into(), Rights::READ_FILE | Rights::MAKE_REG)).is_refused());
+}
+
+#[test]
+fn as_many_links_are_followed_as_the_kernel_does() {
+    let tree = Tree::new();
+    fs::write(tree.at("link0"), "text").unwrap();
+    for n in 1..=41 {
+        symlink(format!("link{}", n - 1), tree.at(&format!("link{n}"))).unwrap();
+    }
+    let policy = Policy::new().ro(tree.at(""));
+    let decide = |n| policy.decide(&kernel(7), &Request::read(tree.at(&format!("link{n}")))).unwrap();
+    for n in [1, 39, 40, 41] {
+        let opened = fs::read(tree.at(&format!("link{n}"))).is_ok();
+        assert_eq!(decide(n).is_allowed(), opened, "{n}");
+        assert_eq!(decide(n).cannot_say().is_some(), !opened, "{n}");
+    }
+}
+
+#[test]
+fn what_proc_has_of_a_process_is_not_said_to_be_allowed() {
+    let policy = Policy::new().ro("/proc");
+    let decide = |policy: &Policy, path: &str| policy.decide(&kernel(7), &Request::read(path)).unwrap();
+    assert!(decide(&policy, "/proc/1/environ").cannot_say().is_some());
+    assert!(decide(&policy, "/proc/version").is_allowed());
+    assert!(decide(&Policy::new(), "/proc/1/environ").is_refused());
 }
 
 #[test]

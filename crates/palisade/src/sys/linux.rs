@@ -12,7 +12,7 @@ use std::process::Command;
 use std::ptr;
 
 use crate::kernel::Unavailable;
-use crate::place::{FileKind, Inode, Node};
+use crate::place::{FileKind, FileSystem, Inode, Node};
 use crate::rights::Abi;
 use crate::uapi::*;
 
@@ -327,7 +327,7 @@ pub(crate) fn look_at(fd: BorrowedFd<'_>) -> Result<Node, Errno> {
 /// `int statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *statxbuf)`, statx(2)
 fn statx(dir: i32, path: &CStr, flags: i32) -> Result<Node, Errno> {
     let mut stat = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    let mask = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_MNT_ID;
+    let mask = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_NLINK | libc::STATX_MNT_ID;
     // SAFETY: the string is live and ends in a NUL byte; the kernel fills the structure that the pointer is to.
     check(unsafe { libc::syscall(libc::SYS_statx, dir, path.as_ptr(), flags, mask, stat.as_mut_ptr()) })?;
     // SAFETY: statx succeeded, and what it did not fill is zero.
@@ -343,19 +343,30 @@ fn statx(dir: i32, path: &CStr, flags: i32) -> Result<Node, Errno> {
         _ => FileKind::Regular,
     };
     let inode = Inode { device: (stat.stx_dev_major, stat.stx_dev_minor), number: stat.stx_ino };
-    Ok(Node { inode, mount: stat.stx_mnt_id, kind })
+    Ok(Node { inode, mount: stat.stx_mnt_id, kind, names: stat.stx_nlink })
 }
 
-/// Whether a directory is in a procfs, by statfs(2).
-pub(crate) fn is_in_proc(dir: &Path) -> bool {
-    let Ok(name) = std::ffi::CString::new(dir.as_os_str().as_bytes()) else { return false };
+/// Whether a descriptor is of what has no place among files, and which a rule cannot be on: a pipe, a socket, a namespace.
+pub(crate) fn is_nowhere(fd: BorrowedFd<'_>) -> bool {
+    // pipefs, sockfs, anon_inodefs, nsfs
+    const MAGIC: [i64; 4] = [0x5049_5045, 0x534f_434b, 0x0904_1934, 0x6e73_6673];
+    file_system(fd).is_ok_and(|magic| MAGIC.contains(&magic))
+}
+
+/// In which kind of file system a directory is, as far as it matters to the model, by statfs(2).
+pub(crate) fn file_system_of(dir: &Path) -> FileSystem {
+    let Ok(name) = std::ffi::CString::new(dir.as_os_str().as_bytes()) else { return FileSystem::Other };
     let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the string is live and ends in a NUL byte; the kernel fills the structure that the pointer is to.
     if check(unsafe { libc::statfs(name.as_ptr(), stat.as_mut_ptr()) }.into()).is_err() {
-        return false;
+        return FileSystem::Other;
     }
     // SAFETY: statfs succeeded, so the structure is filled.
     #[allow(clippy::unnecessary_cast, reason = "the field's type depends on the architecture")]
     let magic = unsafe { stat.assume_init() }.f_type as u32;
-    i64::from(magic) == PROC_MAGIC
+    match i64::from(magic) {
+        PROC_MAGIC => FileSystem::Proc,
+        0x794c_7630 => FileSystem::Overlay,
+        _ => FileSystem::Other,
+    }
 }

@@ -1,7 +1,7 @@
 //! Everywhere else: there is nothing to call.
 
 use crate::kernel::Unavailable;
-use crate::place::Node;
+use crate::place::{FileSystem, Node};
 use crate::rights::Abi;
 
 pub(crate) fn abi() -> Result<Abi, Unavailable> {
@@ -17,6 +17,6 @@ pub(crate) fn look(_path: &std::path::Path) -> Result<Node, i32> {
     Err(0)
 }
 
-pub(crate) fn is_in_proc(_dir: &std::path::Path) -> bool {
-    false
+pub(crate) fn file_system_of(_dir: &std::path::Path) -> FileSystem {
+    FileSystem::Other
 }

@@ -152,7 +152,7 @@ impl Generator<'_> {
             (What::Whiteout, usize::from(self.random.percent(15))),
             (What::Symlink(PathBuf::new()), self.random.within(1, 4)),
             (What::HardLink(PathBuf::new()), self.random.below(3)),
-            (What::Bind(PathBuf::new()), usize::from(self.mounts && self.random.percent(25))),
+            (What::Bind(PathBuf::new()), usize::from(self.mounts && self.random.percent(35))),
         ];
         for (what, count) in counts {
             for _ in 0..count {
@@ -214,7 +214,7 @@ impl Generator<'_> {
 
     /// A folder: of the tree, behind a link, or its root.
     fn folder(&mut self, round: &Round) -> PathBuf {
-        let links = self.random.percent(7);
+        let links = self.random.percent(5);
         let to_folder = |target: &Path| {
             let up = |c: &std::path::Component<'_>| c.as_os_str() == ".." || c.as_os_str() == ROOT;
             let within: PathBuf = target.components().skip_while(up).collect();
@@ -330,8 +330,8 @@ impl Generator<'_> {
                 *self.random.of(&[Rights::SIGNAL, Rights::ABSTRACT, Rights::SIGNAL | Rights::ABSTRACT]);
         }
         // What may be moved between two folders, and what is gained by that.
-        let rare = self.tally.cases > 45 * self.tally.moves_refused();
-        if self.random.percent(if rare { 60 } else { 5 }) {
+        let rare = self.tally.cases > 70 * self.tally.moves_refused();
+        if self.random.percent(if rare { 40 } else { 5 }) {
             for rights in
                 [Rights::RW, Rights::RWX, Rights::C | *self.random.of(&[Rights::R, Rights::W, Rights::X])]
             {

@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
         println!("model: test");
         return ExitCode::SUCCESS;
     }
-    let cases = number("PALISADE_CASES", || 25_000) as usize;
+    let cases = number("PALISADE_CASES", || 40_000) as usize;
     let seed = number("PALISADE_SEED", || {
         use std::hash::{BuildHasher, Hasher};
         std::hash::RandomState::new().build_hasher().finish() >> 32

@@ -49,7 +49,6 @@ impl Tally {
         world: &World,
         moved: bool,
     ) {
-        self.cases += 1;
         self.operations.entry(operation.kind()).or_default()[usize::from(decision.is_refused())] += 1;
         if decision.is_refused() {
             *self.errnos.entry(format!("{:?}", Errno::from_raw(outcome))).or_default() += 1;
