@@ -46,7 +46,9 @@ Examples:
   palisade run --preset system,tty --ro . -- less README.md
 
 \"Permission denied\"? Programs that start others need --preset system, those on a terminal --preset tty, and a new
-file is made in a folder: grant that with --rw. To see what was refused:
+file is made in a folder: grant that with --rw. To ask which option allows something:
+  palisade why --preset system --ro . write out.txt
+To see what was refused:
   strace -f -e status=failed palisade run … 2>&1 | grep -E 'EACCES|EPERM|EXDEV'")]
 pub struct RunArgs {
     #[command(flatten)]
@@ -146,11 +148,12 @@ impl Variable {
 
 /// Say whether `palisade run` with these options would allow something, and which option decides
 ///
-/// Take the options of your `palisade run`, and in place of the program say what it does, as `write /etc/hosts`. The
-/// answer names the option that allows it, or the least that you would have to add. Nothing is run or changed.
+/// Take the grants of your `palisade run` (not what is about the program, as --env), and in place of the program say what
+/// it does, as `write /etc/hosts`. The answer names the option that allows it, or the least that you would have to add.
+/// Nothing is run or changed.
 ///
-/// This is about palisade alone: whether the file is there, and whether its owner and permissions allow it, is another
-/// question. Paths are looked up now, from the present folder.
+/// This is about palisade alone: whether a file's owner and permissions allow it is another question, on which there is a
+/// note at most. Paths are looked up now, from the present folder.
 ///
 /// Exit status: 0 allowed; 1 refused; 3 cannot say, and why; 125 usage, or a failure of palisade's own.
 #[derive(clap::Args)]
@@ -161,8 +164,8 @@ Examples:
   palisade why --program ./deploy.sh --preset system exec ./deploy.sh
   palisade why --connect-tcp 443 connect-udp 53
 
-The proposed option allows this one thing. A program that needs more of a folder is easier served with --ro, --rx or
---rw for it.")]
+What is proposed is the least that allows it; on a folder it holds for all that is in it. A program that needs more of a
+folder is easier served with --ro, --rx or --rw for it.")]
 pub struct WhyArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -181,8 +184,8 @@ pub struct WhyArgs {
 
     /// Ask about a kernel with Landlock ABI N, not this one
     ///
-    /// `palisade status` says which this one has. --abi N asks about such a kernel too, but with a policy that leaves alone
-    /// what is newer, as in palisade run.
+    /// `palisade status` says which this one has. --abi N asks about such a kernel too, and also about a policy that leaves
+    /// alone what is newer, as palisade run --abi N does on any kernel.
     #[arg(long, value_name = "N", help_heading = "What is asked about")]
     pub kernel: Option<Abi>,
 
@@ -230,7 +233,7 @@ pub enum Action {
     Exec,
     /// Control a device by ioctl
     Ioctl,
-    /// Listen on a TCP port
+    /// Bind a TCP socket to a port, as servers do
     BindTcp,
     /// Connect to a TCP port, at any address
     ConnectTcp,

@@ -145,6 +145,12 @@ pub fn keep_capabilities(keep: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// `uid_t geteuid(void)`, geteuid(2): the number of the user that this is.
+pub fn user() -> u32 {
+    // SAFETY: no memory is passed, and it cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// Whether whoever started us ignores SIGPIPE.
 static IGNORES_SIGPIPE: AtomicBool = AtomicBool::new(false);
 

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use palisade::{
     Abi, Decision, Domain, FileKind, Grant, Granted, Kernel, Log, Open, Plan, Policy, Preset, Program,
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::{Action, WhyArgs};
 use crate::backstop::{self, Closed};
 use crate::run::{policy_failure, short_names};
-use crate::{Failure, quote, say};
+use crate::{Failure, quote, say, sys};
 
 const ALLOWED: u8 = 0;
 const REFUSED: u8 = 1;
@@ -21,7 +22,10 @@ const CANNOT_SAY: u8 = 3;
 
 pub fn why(args: &WhyArgs) -> Result<u8, Failure> {
     check_targets(args)?;
-    let kernel = args.kernel.or(args.policy.abi()).map_or_else(Kernel::probe, Kernel::new);
+    let here = Kernel::probe();
+    // Where this one is of that ABI, its errata are known.
+    let other = args.kernel.or(args.policy.abi()).filter(|abi| here.abi() != Ok(*abi));
+    let kernel = other.map_or(here, Kernel::new);
     let program = args.program.as_ref().map(Program::find).transpose();
     let program = program.map_err(|error| Failure::new(format!("--program: {error}")))?;
     let granted = match &program {
@@ -116,9 +120,6 @@ impl Asked<'_> {
         if !skipped.is_empty() {
             notes.push(format!("skipped, for it does not exist: {}", skipped.join(", ")));
         }
-        if self.args.action == Action::List && std::path::Path::new(self.target(0)).is_file() {
-            notes.push(format!("{} is no folder; this is about reading it", printable(self.target(0))));
-        }
         let (first, more) = self.requests(&mut notes)?;
         let request = first.to_string();
         let all: Vec<(Request, Decision)> = [first]
@@ -139,6 +140,7 @@ impl Asked<'_> {
                  them{needs}"
             );
             let add = Ok(self.to_open(decisive, decision)?);
+            notes.extend(self.opened());
             Verdict::Refused { errno: libc::EACCES, layer: None, why, missing: Vec::new(), add }
         } else if let Some(why) = decision.cannot_say() {
             Verdict::CannotSay(why.to_owned())
@@ -147,18 +149,24 @@ impl Asked<'_> {
             let along = if what == request { String::new() } else { format!("which needs to {what}: ") };
             let missing = decision.missing().cloned().collect();
             notes.extend(about(self.args.action, decision).map(str::to_owned));
+            notes.extend(self.opened());
+            let add = self.suggestion(&all);
+            if add.is_ok() && wider(decision) {
+                notes.push("what is granted on a folder holds for all that is in it".to_owned());
+            }
             Verdict::Refused {
                 errno,
                 layer: decision.layer(),
                 why: format!("{along}{}", lacking(decision)),
                 missing,
-                add: self.suggestion(&all),
+                add,
             }
         } else {
             notes.extend(self.opened());
+            notes.extend(self.ordinary());
             self.allowed(&all)?
         };
-        if self.args.action == Action::Write {
+        if self.args.action == Action::Write && decision.note().is_none() {
             notes.extend(self.to_overwrite());
         }
         Ok(Answer { request, verdict, notes })
@@ -167,8 +175,10 @@ impl Asked<'_> {
     /// That `--abi` asks about a kernel that this one cannot stand for.
     fn another_kernel(&self) -> Option<String> {
         let abi = self.args.policy.abi().filter(|_| self.args.kernel.is_none())?;
-        let lacks = !Kernel::probe().rights().contains(abi.rights());
-        lacks.then(|| format!("this is about a kernel with {abi}, and this one has less"))
+        let here = Kernel::probe().abi();
+        let this =
+            here.map_or_else(|why| why.to_string(), |abi| format!("this one has ABI {}", abi.number()));
+        (here != Ok(abi)).then(|| format!("this is about a kernel with {abi}; {this}"))
     }
 
     /// What the kernel is asked for, and what it takes besides.
@@ -177,7 +187,8 @@ impl Asked<'_> {
         let is_dir = || std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
         let request = match self.args.action {
             Action::Exec => return self.to_execute(notes),
-            Action::Read | Action::List => Request::read(path),
+            Action::Read => Request::read(path),
+            Action::List => Request::list(path),
             Action::Write => Request::write(path),
             Action::Create => Request::create(path),
             Action::Mkdir => Request::mkdir(path),
@@ -285,6 +296,10 @@ impl Asked<'_> {
     /// What allows all that is refused.
     fn suggestion(&self, all: &[(Request, Decision)]) -> Result<Words, String> {
         let refused = || all.iter().map(|(_, decision)| decision);
+        let moot = |note: &&str| note.ends_with("whatever is allowed") || note.ends_with("made first");
+        if let Some(note) = refused().filter_map(Decision::note).find(moot) {
+            return Err(note.to_owned());
+        }
         match refused().find_map(Decision::no_suggestion) {
             Some(why) if self.plan.requested().contains(Rights::REFER) => Err(why.to_owned()),
             Some(_) => Err(
@@ -376,6 +391,40 @@ impl Asked<'_> {
         }
     }
 
+    /// That it would be refused all the same, by what palisade has no part in, or only by what it gives up.
+    fn ordinary(&self) -> Option<String> {
+        let (bit, what) = match self.args.action {
+            Action::Read | Action::List => (4, "read"),
+            Action::Write | Action::Truncate => (2, "written"),
+            Action::BindTcp | Action::BindUdp => {
+                let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?;
+                let privileged =
+                    self.port().is_ok_and(|port| (1..first.trim().parse().unwrap_or(1024)).contains(&port));
+                return privileged.then(|| {
+                    "this port takes a capability besides, which palisade run gives up without --keep-caps \
+                     net_bind_service"
+                        .to_owned()
+                });
+            }
+            _ => return None,
+        };
+        let file = std::fs::metadata(self.target(0)).ok()?;
+        let mode = file.mode() & 0o7777;
+        // Whoever may be in the group is not asked: that can be said for sure alone.
+        let bits = if file.uid() == sys::user() { mode >> 6 } else { mode >> 3 | mode };
+        let root = if sys::user() == 0 {
+            "; palisade run gives up what root may besides, without --keep-caps"
+        } else {
+            ""
+        };
+        (bits & bit == 0).then(|| {
+            format!(
+                "by its own permissions (mode {mode:03o}, owner {}) it may not be {what}, which is not palisade's doing{root}",
+                file.uid()
+            )
+        })
+    }
+
     /// What it takes to drop what is in the file, which most programs do that write one.
     fn to_overwrite(&self) -> Option<String> {
         let overwrite = Request::open(self.target(0), Open::WRITE | Open::CREATE | Open::TRUNCATE);
@@ -386,6 +435,11 @@ impl Asked<'_> {
             "to overwrite what is in it, as > does in a shell, takes truncate too; for all of it add: {add}"
         ))
     }
+}
+
+/// Whether what is suggested opens more than was asked about.
+fn wider(decision: &Decision) -> bool {
+    decision.suggestions().any(|granted| matches!(&granted.grant, Grant::Path { path, .. } if path.is_dir()))
 }
 
 /// What else there is to know of a refusal.
@@ -402,9 +456,9 @@ fn about(action: Action, decision: &Decision) -> Option<&'static str> {
         Action::Rename if decision.errno() == Some(libc::EXDEV) => {
             Some("mv, as others that know EXDEV, then copies the file and deletes the old one")
         }
-        Action::Rename | Action::Exchange | Action::Link if !missing.contains(added) => {
-            Some("what it may be used for in the new place has to be allowed in the old one too")
-        }
+        Action::Rename | Action::Exchange | Action::Link if !missing.contains(added) => Some(
+            "a file may gain no rights by a move: what the new folder allows has to be allowed in the old one too",
+        ),
         _ => None,
     }
 }
@@ -514,7 +568,9 @@ impl Answer {
                 [refused].into_iter().chain(add).collect()
             }
         };
-        lines.extend(self.notes.iter().map(|note| format!("Note: {note}")));
+        let said = |note: &&String| !lines.iter().any(|line| line.ends_with(note.as_str()));
+        let notes: Vec<String> = self.notes.iter().filter(said).map(|note| format!("Note: {note}")).collect();
+        lines.extend(notes);
         lines.join("\n") + "\n"
     }
 
