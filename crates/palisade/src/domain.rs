@@ -162,8 +162,16 @@ const EXDEV: i32 = 18;
 /// What is allowed besides, to try out a suggestion.
 #[derive(Default)]
 struct Extra {
-    paths: Vec<(usize, Inode, Rights)>,
-    granted: Vec<Granted>,
+    paths: Vec<OnPath>,
+    /// Ports and scopes.
+    others: Vec<Granted>,
+}
+
+struct OnPath {
+    layer: usize,
+    inode: Inode,
+    rights: Rights,
+    path: PathBuf,
 }
 
 impl Domain {
@@ -393,7 +401,7 @@ impl Domain {
                     for &(right, port) in
                         ports.iter().filter(|(right, port)| !self.allows(layer, *right, *port))
                     {
-                        let extra = extra.granted.iter().any(|granted| granted.is_port(layer, right, port));
+                        let extra = extra.others.iter().any(|granted| granted.is_port(layer, right, port));
                         if !extra {
                             lacks.push(Lack {
                                 layer,
@@ -405,7 +413,7 @@ impl Domain {
                     }
                 }
                 Needs::Scope(scope) => {
-                    let alone = extra.granted.iter().any(|granted| granted.layer == layer + 1);
+                    let alone = extra.others.iter().any(|granted| granted.layer == layer + 1);
                     if self.layers[layer].plan.handled.contains(*scope) && !alone {
                         lacks.push(Lack { layer, rights: *scope, errno: EPERM, what: Lacking::Scope });
                     }
@@ -494,8 +502,8 @@ impl Domain {
     /// Which of these rights no rule of the layer allows on any of these nodes.
     fn missing(&self, layer: usize, nodes: &[Node], rights: Rights, extra: &Extra) -> Rights {
         let known = self.layers[layer].known.iter().map(|known| (known.inode, known.rights));
-        let extra =
-            extra.paths.iter().filter(|(at, ..)| *at == layer).map(|(_, inode, rights)| (*inode, *rights));
+        let extra = extra.paths.iter().filter(|extra| extra.layer == layer);
+        let extra = extra.map(|extra| (extra.inode, extra.rights));
         known
             .chain(extra)
             .filter(|(inode, _)| nodes.iter().any(|node| node.inode == *inode))
@@ -572,16 +580,31 @@ impl Domain {
         // needed once in a layer, on either side or on what is moved, so that there is an end to it.
         for _ in 0..=8 * self.layers.len() {
             let Some(lack) = self.lacks(needs, &extra).into_iter().next() else {
-                return Ok(extra.granted);
+                self.narrow(needs, &mut extra);
+                return Ok(extra.granted());
             };
-            match &lack.what {
+            match lack.what {
                 Lacking::Never(why) => return Err(why),
-                Lacking::Path { inode, .. } => extra.paths.push((lack.layer, *inode, lack.rights)),
-                Lacking::Port(_) | Lacking::Scope => {}
+                Lacking::Path { inode, path } => {
+                    extra.paths.push(OnPath { layer: lack.layer, inode, rights: lack.rights, path });
+                }
+                Lacking::Port(_) | Lacking::Scope => extra.others.push(lack.granted()),
             }
-            extra.allow(lack.granted());
         }
         Err("no rules were found that would allow it")
+    }
+
+    /// Leaves out what was lacking before the rest was allowed, and is not any more.
+    fn narrow(&self, needs: &Needs<'_>, extra: &mut Extra) {
+        for at in 0..extra.paths.len() {
+            for right in extra.paths[at].rights {
+                let before = extra.paths[at].rights;
+                extra.paths[at].rights = before - right;
+                if !self.lacks(needs, extra).is_empty() {
+                    extra.paths[at].rights = before;
+                }
+            }
+        }
     }
 }
 
@@ -604,18 +627,20 @@ impl Layer {
 
 impl Extra {
     /// One rule for each path.
-    fn allow(&mut self, new: Granted) {
-        for granted in &mut self.granted {
-            if let (Grant::Path { rights, path }, Grant::Path { rights: more, path: other }) =
-                (&mut granted.grant, &new.grant)
-            {
-                if granted.layer == new.layer && path == other {
-                    *rights |= *more;
-                    return;
-                }
+    fn granted(self) -> Vec<Granted> {
+        let mut all: Vec<OnPath> = Vec::new();
+        for new in self.paths.into_iter().filter(|on_path| !on_path.rights.is_empty()) {
+            match all.iter_mut().find(|old| old.layer == new.layer && old.path == new.path) {
+                Some(old) => old.rights |= new.rights,
+                None => all.push(new),
             }
         }
-        self.granted.push(new);
+        let paths = all.into_iter().map(|OnPath { layer, rights, path, .. }| Granted {
+            layer: layer + 1,
+            grant: Grant::Path { rights, path },
+            preset: None,
+        });
+        paths.chain(self.others).collect()
     }
 }
 

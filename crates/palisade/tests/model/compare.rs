@@ -200,7 +200,8 @@ impl Comparer<'_> {
         let wider = with(None);
         let answer = self.domain(&wider).map_err(|error| format!("a suggestion is no policy: {error}"))?;
         let answer = answer.decide(&world.request(operation));
-        if !answer.is_allowed() {
+        // On an overlay it may be that it cannot be said.
+        if answer.is_refused() {
             return Err(format!("what is suggested ({suggested:?}) does not do it: {answer}"));
         }
         for (at, granted) in suggested.iter().enumerate() {
