@@ -300,6 +300,13 @@ impl Asked<'_> {
         if let Some(note) = refused().filter_map(Decision::note).find(moot) {
             return Err(note.to_owned());
         }
+        // Whoever has misspelt a path is not to open the folder for it.
+        if refused().filter_map(Decision::note).any(|note| note.contains("does not exist now")) {
+            return Err(
+                "it does not exist; is it spelt right? If it is made later, its folder has to be granted"
+                    .to_owned(),
+            );
+        }
         match refused().find_map(Decision::no_suggestion) {
             Some(why) if self.plan.requested().contains(Rights::REFER) => Err(why.to_owned()),
             Some(_) => Err(
