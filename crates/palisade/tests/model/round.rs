@@ -539,9 +539,6 @@ impl Generator<'_> {
                 let new = if self.random.percent(70) { self.new_path(round) } else { self.path(round, any) };
                 Rename(self.path(round, any), new)
             }
-            // Mostly of one kind: what was a folder is to be one.
-            19 if self.random.percent(50) => Exchange(self.path(round, file), self.path(round, file)),
-            19 if self.random.percent(60) => Exchange(self.path(round, dir), self.path(round, dir)),
             19 => Exchange(self.path(round, any), self.path(round, any)),
             20 => Link(self.path(round, |what| *what != What::Dir), self.new_path(round)),
             21 => Truncate(self.openable(round, file)),

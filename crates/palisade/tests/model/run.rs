@@ -19,7 +19,7 @@ use crate::world::Peers;
 /// The ordinary user, nobody's number nearly everywhere.
 const USER: u32 = 65534;
 /// Operations on one tree: few, so that there are many trees.
-const OPERATIONS: usize = 6;
+const OPERATIONS: usize = 7;
 /// Of so many cases each kind has to occur as often.
 const ENOUGH: (usize, usize) = (20_000, 200);
 
