@@ -1,7 +1,7 @@
 //! The model against the kernel: random trees, policies and operations. What [`Policy::decide`](palisade::Policy::decide)
 //! says has to be what happens, to the error number.
 //!
-//! `PALISADE_CASES` says how many operations (40,000), `PALISADE_SEED` which ones (new ones each time). It needs a
+//! `PALISADE_CASES` says how many operations (40,000), `PALISADE_SEED` which ones (1: a run of CI is to say the same of the same code). It needs a
 //! folder for temporary files and /dev; as root it makes bind mounts, in a mount namespace of its own, and does all of it
 //! once more as an ordinary user.
 //!
