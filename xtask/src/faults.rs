@@ -82,7 +82,7 @@ const FAULTS: [Fault; 12] = [
     ),
     model(
         "the model takes truncate for write",
-        "src/domain.rs",
+        "src/needs.rs",
         "if how.contains(Open::TRUNCATE) { Rights::TRUNCATE }",
         "if how.contains(Open::TRUNCATE) { Rights::WRITE_FILE }",
     ),

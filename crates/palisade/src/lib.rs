@@ -34,6 +34,7 @@ mod enforce;
 mod enforce;
 mod error;
 mod kernel;
+mod needs;
 mod place;
 mod plan;
 mod policy;

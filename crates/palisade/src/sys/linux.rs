@@ -166,8 +166,12 @@ fn file_system(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
     // SAFETY: the kernel fills the structure that the pointer is to, which is large enough.
     check(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
     // SAFETY: fstatfs succeeded, so the structure is filled.
-    #[allow(clippy::unnecessary_cast, reason = "the field's type depends on the architecture")]
-    Ok(i64::from(unsafe { stat.assume_init() }.f_type as u32))
+    Ok(magic(unsafe { stat.assume_init() }))
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the field's type depends on the architecture")]
+fn magic(stat: libc::statfs) -> i64 {
+    i64::from(stat.f_type as u32)
 }
 
 /// The type bits of a descriptor's file (`S_IFDIR` and so on), by fstat(2).
@@ -362,9 +366,7 @@ pub(crate) fn file_system_of(dir: &Path) -> FileSystem {
         return FileSystem::Other;
     }
     // SAFETY: statfs succeeded, so the structure is filled.
-    #[allow(clippy::unnecessary_cast, reason = "the field's type depends on the architecture")]
-    let magic = unsafe { stat.assume_init() }.f_type as u32;
-    match i64::from(magic) {
+    match magic(unsafe { stat.assume_init() }) {
         PROC_MAGIC => FileSystem::Proc,
         0x794c_7630 => FileSystem::Overlay,
         _ => FileSystem::Other,
