@@ -25,24 +25,7 @@ use crate::uapi::{RESTRICT_SELF_TSYNC, RulesetAttr, TSYNC_ABI};
 impl Plan {
     /// Confines the whole process, as [`Policy::enforce`](crate::Policy::enforce).
     pub fn enforce(self) -> Result<Report> {
-        if self.handled.is_empty() || self.abi() >= TSYNC_ABI {
-            return self.ruleset()?.restrict(RESTRICT_SELF_TSYNC, Covers::AllThreads);
-        }
-        // Where a seccomp filter refuses the question, the threads are listed.
-        if sys::alone() == Some(true) {
-            return self.ruleset()?.restrict(0, Covers::OnlyThread);
-        }
-        let (abi, end) = (self.abi(), self.abort_if_partial);
-        let ruleset = self.ruleset()?;
-        let Some(fd) = &ruleset.fd else { return ruleset.restrict(0, Covers::Nobody) };
-        let threads = restrict_all(fd.as_fd(), ruleset.no_new_privs, ruleset.flags, end)
-            .map_err(|failure| not_all(abi, failure))?;
-        if threads == 1 {
-            return Ok(Report { covers: Covers::OnlyThread, ..ruleset.report });
-        }
-        let mut report = Report { covers: Covers::EachThread, ..ruleset.report };
-        report.notes.push(own_domains(threads, report.enforced()));
-        Ok(report)
+        self.ruleset()?.enforce()
     }
 
     /// Confines the calling thread alone, as [`Policy::enforce_thread`](crate::Policy::enforce_thread).
@@ -126,6 +109,39 @@ impl Ruleset {
         let Some(fd) = &self.fd else { return Ok(()) };
         call_both(fd.as_fd(), self.no_new_privs, self.flags)
             .map_err(|(call, errno)| io::Error::from_raw_os_error(offset(call) + errno))
+    }
+
+    /// Confines the whole process, as [`Policy::enforce`](crate::Policy::enforce). Whoever stacks several policies makes the
+    /// rulesets of all first: under one policy the paths of the next may be out of reach.
+    ///
+    /// ```no_run
+    /// use palisade::{Kernel, Policy};
+    /// let (kernel, outer, inner) = (Kernel::probe(), Policy::new().ro("/"), Policy::new().ro("/usr"));
+    /// let rulesets = [outer.plan(&kernel)?.ruleset()?, inner.plan(&kernel)?.ruleset()?];
+    /// for ruleset in rulesets {
+    ///     eprint!("{}", ruleset.enforce()?);
+    /// }
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    pub fn enforce(self) -> Result<Report> {
+        let plan = &self.report.plan;
+        if plan.abi() >= TSYNC_ABI {
+            return self.restrict(RESTRICT_SELF_TSYNC, Covers::AllThreads);
+        }
+        let Some(fd) = &self.fd else { return self.restrict(0, Covers::Nobody) };
+        // Where a seccomp filter refuses the question, the threads are listed.
+        if sys::alone() == Some(true) {
+            return self.restrict(0, Covers::OnlyThread);
+        }
+        let (abi, end) = (plan.abi(), plan.abort_if_partial);
+        let threads = restrict_all(fd.as_fd(), self.no_new_privs, self.flags, end)
+            .map_err(|failure| not_all(abi, failure))?;
+        if threads == 1 {
+            return Ok(Report { covers: Covers::OnlyThread, ..self.report });
+        }
+        let mut report = Report { covers: Covers::EachThread, ..self.report };
+        report.notes.push(own_domains(threads, report.enforced()));
+        Ok(report)
     }
 
     /// The descriptor, which is closed on exec.
@@ -470,7 +486,7 @@ impl Draft<'_> {
     }
 
     fn add_path(&mut self, path: &Path, terms: &Terms) -> Result<Rights> {
-        match sys::open_path(path, terms.kind == Some(Kind::Dir), &mut self.name) {
+        match sys::open_path(path, terms.kind == Some(Kind::Dir), terms.no_links, &mut self.name) {
             Ok(fd) => self.add_opened(fd.as_fd(), path, terms),
             Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) if terms.preset => {
                 Ok(Rights::empty())
@@ -482,6 +498,13 @@ impl Draft<'_> {
                 self.left_out.skipped.push(path.to_owned());
                 Ok(Rights::empty())
             }
+            Err(libc::ELOOP) if terms.no_links => Err(Error::on_path(
+                ErrorKind::Path,
+                path,
+                "has become a symbolic link, or leads through one",
+                "what the policy names relative to its own file may not lead elsewhere; is that meant, name the whole path",
+            )
+            .with_errno(libc::ELOOP)),
             Err(errno) => Err(io_on_path(path, "opened", &std::io::Error::from_raw_os_error(errno))),
         }
     }
@@ -558,7 +581,7 @@ impl Draft<'_> {
             if beside || CERT_SOURCES.iter().any(|known| target.starts_with(known)) {
                 continue;
             }
-            let Ok(fd) = sys::open_path(&path, false, &mut self.name) else { continue };
+            let Ok(fd) = sys::open_path(&path, false, false, &mut self.name) else { continue };
             if sys::file_type(fd.as_fd()) == Ok(libc::S_IFREG) {
                 added |= self.add_opened(fd.as_fd(), &path, terms)?;
             }

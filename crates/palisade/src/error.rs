@@ -11,7 +11,7 @@ use crate::text::printable;
 /// What went wrong, on which path or port, and what to do about it.
 ///
 /// The text is one line: what happened, the errno's name where a system call failed, and after a semicolon what
-/// to do. Nothing was confined when an error is returned, unless [`Error::is_partial`]; `no_new_privs`, which takes no
+/// to do. Only what is wrong with a policy file takes more lines. Nothing was confined when an error is returned, unless [`Error::is_partial`]; `no_new_privs`, which takes no
 /// right away but those of set-user-ID programs, may have been set.
 pub struct Error(Box<Inner>);
 
@@ -22,6 +22,8 @@ struct Inner {
     errno: Option<i32>,
     path: Option<PathBuf>,
     rights: Rights,
+    #[cfg(feature = "file")]
+    problems: Vec<crate::file::Problem>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,18 @@ impl Error {
             errno: None,
             path: None,
             rights: Rights::empty(),
+            #[cfg(feature = "file")]
+            problems: Vec::new(),
         }))
+    }
+
+    /// All that is wrong with a policy file.
+    #[cfg(feature = "file")]
+    pub(crate) fn of_file(problems: Vec<crate::file::Problem>) -> Error {
+        let message: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let mut error = Error::invalid(message.join("\n"), "");
+        error.0.problems = problems;
+        error
     }
 
     pub(crate) fn invalid(message: String, hint: impl Into<String>) -> Error {
@@ -151,6 +164,17 @@ impl Error {
     /// The program that was named is there, and cannot be run: a directory, not executable, or broken.
     pub fn is_program_unusable(&self) -> bool {
         self.0.kind == Kind::ProgramUnusable
+    }
+
+    /// What is wrong with a policy file, if that is the error: all of it. Needs the feature `file`.
+    ///
+    /// ```
+    /// let error = palisade::PolicyFile::read("/no/such/file.toml").unwrap_err();
+    /// assert_eq!(error.problems()[0].message(), "does not exist");
+    /// ```
+    #[cfg(feature = "file")]
+    pub fn problems(&self) -> &[crate::file::Problem] {
+        &self.0.problems
     }
 
     /// The path that the error is about.

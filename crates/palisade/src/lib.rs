@@ -33,6 +33,8 @@ mod enforce;
 #[path = "enforce_nothing.rs"]
 mod enforce;
 mod error;
+#[cfg(feature = "file")]
+mod file;
 mod kernel;
 mod needs;
 mod place;
@@ -60,6 +62,11 @@ pub use decision::{Decision, Grant, Granted};
 pub use domain::Domain;
 pub use enforce::Ruleset;
 pub use error::{Error, Result};
+#[cfg(feature = "file")]
+pub use file::{Environment, Origin, PolicyFile, Problem, Stated, Warning, What};
+#[cfg(feature = "file")]
+#[doc(hidden)]
+pub use file::{KEYS, Key, Takes};
 pub use kernel::{Kernel, Unavailable};
 pub use place::FileKind;
 pub use plan::{Lost, Plan};

@@ -8,7 +8,7 @@ use crate::kernel::{Kernel, Unavailable};
 use crate::policy::Policy;
 use crate::report::describe;
 use crate::rights::{Abi, Rights};
-use crate::rule::{Ports, Rule, Target, Terms};
+use crate::rule::{Ports, Rule, Target, Terms, path};
 use crate::uapi::{ERRATA, LOG_ABI, Log, QUIET_ABI};
 
 /// What a kernel will be told, and what of the policy it cannot do, and why: what [`Policy::plan`] makes.
@@ -87,7 +87,7 @@ impl Plan {
         }
 
         let any: Rights = ports.iter().filter(|(_, p)| *p == Ports::ANY).map(|(right, _)| *right).collect();
-        let handleable = policy.abi.unwrap_or(Abi::LATEST).rights() - policy.unrestricted;
+        let handleable = policy.handleable();
         let requested = handleable - any;
         let required = required(policy, handleable)? & requested;
         let handled = requested & kernel.rights();
@@ -128,15 +128,37 @@ impl Plan {
         if handled.is_empty() {
             return Ok(plan);
         }
-        plan.refer(policy.rules.iter().chain(&presets));
-        plan.logging(policy);
-        plan.add_rules(policy.rules.iter().chain(&presets));
+        if policy.ceiling && kernel.rights().contains(Rights::REFER) {
+            let raised = plan.raise(policy.rules.iter().chain(&presets));
+            plan.logging(policy);
+            plan.add_rules(raised.iter());
+        } else {
+            plan.refer(policy.rules.iter().chain(&presets));
+            plan.logging(policy);
+            plan.add_rules(policy.rules.iter().chain(&presets));
+        }
         for &(right, range) in &ports {
             if handled.contains(right) && !plan.ports.contains(&(right, range)) {
                 plan.ports.push((right, range));
             }
         }
         Ok(plan)
+    }
+
+    /// The rules of a ceiling, which is to refuse no move across directories for want of refer alone.
+    fn raise<'a>(&mut self, rules: impl Iterator<Item = &'a Rule>) -> Vec<Rule> {
+        if !self.handled.contains(Rights::REFER) {
+            self.handled |= Rights::REFER;
+            return rules.cloned().chain([path("/").rights(Rights::REFER)]).collect();
+        }
+        let raised = rules.cloned().map(|mut rule| {
+            if rule.terms.rights.intersects(Rights::C | Rights::MAKE_CHAR | Rights::MAKE_BLOCK) {
+                // As by a group: where a path is a file, it has no such right.
+                rule.terms.rights |= Rights::C & Rights::REFER;
+            }
+            rule
+        });
+        raised.collect()
     }
 
     /// Renames across directories are refused in every layer on files that does not allow them, handled or not.
@@ -224,6 +246,7 @@ impl Plan {
                         first.rights |= terms.rights;
                         first.quiet |= terms.quiet;
                         first.optional &= terms.optional;
+                        first.no_links |= terms.no_links;
                         first.preset &= terms.preset;
                         first.from = first.from.filter(|_| first.preset);
                         continue;
@@ -382,12 +405,11 @@ fn check_rule(rule: &Rule) -> Result<()> {
 
 /// What has to hold.
 fn required(policy: &Policy, handleable: Rights) -> Result<Rights> {
-    let said = [policy.require.is_some(), policy.strict, policy.best_effort];
-    if said.into_iter().filter(|said| *said).count() > 1 {
-        let message = "what is required is said twice: require, strict and best effort exclude each other";
+    if policy.best_effort && (policy.require.is_some() || policy.strict) {
+        let message = "what is required is said twice: a best effort excludes require and strict";
         return Err(Error::invalid(message.to_owned(), "say it once"));
     }
-    if let Some(required) = policy.require {
+    if let Some(required) = policy.require.filter(|_| !policy.strict) {
         if let Some(name) = (required - handleable).names().next() {
             let message = format!("{name} is required, but the policy leaves it alone");
             return Err(Error::invalid(
@@ -399,8 +421,8 @@ fn required(policy: &Policy, handleable: Rights) -> Result<Rights> {
     }
     Ok(match policy {
         Policy { best_effort: true, .. } => Rights::empty(),
-        Policy { strict: true, .. } | Policy { abi: Some(_), .. } => handleable,
-        _ => Rights::FS | Rights::TCP,
+        Policy { strict: true, .. } | Policy { all_of_abi: true, .. } => handleable,
+        _ => policy.usually_required(),
     })
 }
 
@@ -426,7 +448,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::rule::{path, ro, rw};
+    use crate::rule::{ro, rw};
     use crate::{BestEffort, Preset};
 
     fn kernel(abi: u32) -> Kernel {
@@ -520,13 +542,14 @@ mod tests {
     #[test]
     fn what_is_required_is_said_once() {
         for policy in [
-            Policy::new().require(Rights::FS).strict(),
             Policy { best_effort: true, ..Policy::new().strict() },
             Policy { best_effort: true, ..Policy::new().require(Rights::FS) },
         ] {
             let error = policy.plan(&kernel(11)).unwrap_err();
             assert!(error.is_invalid() && error.to_string().starts_with("what is required is said twice"));
         }
+        let both = Policy::new().require(Rights::FS).strict();
+        assert!(both.plan(&kernel(9)).unwrap_err().is_unsupported());
         for policy in [
             Policy::for_abi(Abi::V3).require(Rights::TCP),
             Policy::new().unrestricted(Rights::BIND_TCP).require(Rights::TCP),

@@ -45,6 +45,8 @@ use crate::uapi::Log;
 #[must_use = "a policy does nothing until it is enforced"]
 pub struct Policy {
     pub(crate) abi: Option<Abi>,
+    /// All that this ABI has is required, unless something else is said.
+    pub(crate) all_of_abi: bool,
     pub(crate) rules: Vec<Rule>,
     pub(crate) ports: Vec<(Rights, Ports)>,
     pub(crate) presets: Vec<Preset>,
@@ -55,6 +57,7 @@ pub struct Policy {
     pub(crate) abort_if_partial: bool,
     pub(crate) quiet: Rights,
     pub(crate) log: Log,
+    pub(crate) ceiling: bool,
 }
 
 impl Policy {
@@ -68,11 +71,17 @@ impl Policy {
 
     /// Allows nothing, handles what this ABI has, and requires all of it: no surprise on upgrade.
     pub fn for_abi(abi: Abi) -> Policy {
-        Policy { abi: Some(abi), ..Policy::default() }
+        Policy { abi: Some(abi), all_of_abi: true, ..Policy::default() }
     }
 
-    /// Handles only what this ABI has, and leaves what is required as it is: after [`Policy::require`] and its
-    /// like, the same as [`Policy::for_abi`].
+    /// Handles only what this ABI has, and leaves what is required as it is: `fs` and `tcp`, as far as that ABI has them,
+    /// unless something else is said.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy};
+    /// assert!(Policy::new().abi(Abi::V6).plan(&Kernel::new(Abi::V4)).is_ok());
+    /// assert!(Policy::for_abi(Abi::V6).plan(&Kernel::new(Abi::V4)).is_err());
+    /// ```
     pub fn abi(mut self, abi: Abi) -> Policy {
         self.abi = Some(abi);
         self
@@ -204,7 +213,7 @@ impl Policy {
         self
     }
 
-    /// Requires everything that the policy handles.
+    /// Requires everything that the policy handles, [`Policy::require`] or not.
     ///
     /// ```
     /// use palisade::{Abi, Kernel, Policy};
@@ -212,6 +221,29 @@ impl Policy {
     /// ```
     pub fn strict(mut self) -> Policy {
         self.strict = true;
+        self
+    }
+
+    /// Takes back what was said to be required, as by a file: nothing is. Prefer [`Policy::best_effort`], whose result has to
+    /// be looked at.
+    ///
+    /// ```
+    /// use palisade::{Kernel, Policy, Unavailable};
+    /// let plan = Policy::new().strict().require_nothing().plan(&Kernel::unavailable(Unavailable::NotBuilt))?;
+    /// assert_eq!(plan.lost().count(), 23);
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    pub fn require_nothing(self) -> Policy {
+        Policy { require: Some(Rights::empty()), strict: false, all_of_abi: false, ..self }
+    }
+
+    /// Makes each rule that is there [optional](Rule::optional): what does not exist is skipped, and the report names it.
+    ///
+    /// ```
+    /// let policy = palisade::Policy::new().ro(["/etc/one.conf", "/etc/other.conf"]).ignore_missing();
+    /// ```
+    pub fn ignore_missing(mut self) -> Policy {
+        self.rules.iter_mut().for_each(|rule| rule.terms.optional = true);
         self
     }
 
@@ -265,6 +297,78 @@ impl Policy {
     /// ```
     pub fn log(mut self, log: Log) -> Policy {
         self.log |= log;
+        self
+    }
+
+    /// Both policies in one layer: what either allows is allowed, what either handles is handled, and what either requires
+    /// is required. So joining another policy never leaves more alone; but a right granted for [`Ports::ANY`] is not
+    /// restricted, as always. The order does not matter.
+    ///
+    /// To take away from a policy what another does not allow, stack both: enforce one, and then the other.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy, Rights};
+    /// let old = Policy::new().abi(Abi::V4).ro("/srv");
+    /// let joined = old.join(Policy::new().unrestricted(Rights::NET).ro("/etc"));
+    /// let plan = joined.plan(&Kernel::new(Abi::LATEST))?;
+    /// assert!(plan.enforced().contains(Rights::TCP | Rights::SIGNAL) && !plan.enforced().intersects(Rights::UDP));
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    pub fn join(self, other: Policy) -> Policy {
+        let handled = self.handleable() | other.handleable();
+        let abi = self.abi.zip(other.abi).map(|(one, two)| one.max(two));
+        let require = match (self.explicitly_required(), other.explicitly_required()) {
+            (None, None) => None,
+            (one, two) => {
+                Some(one.unwrap_or(self.usually_required()) | two.unwrap_or(other.usually_required()))
+            }
+        };
+        let joined = Policy {
+            abi,
+            all_of_abi: false,
+            unrestricted: abi.map_or(Rights::all(), Abi::rights) - handled,
+            require,
+            strict: self.strict || other.strict,
+            abort_if_partial: self.abort_if_partial || other.abort_if_partial,
+            quiet: self.quiet | other.quiet,
+            log: self.log | other.log,
+            ceiling: self.ceiling && other.ceiling,
+            ..self
+        };
+        let mut joined = joined.rules(other.rules);
+        joined.ports.extend(other.ports);
+        joined.presets.extend(other.presets);
+        joined
+    }
+
+    /// All that it does not leave alone.
+    pub(crate) fn handleable(&self) -> Rights {
+        self.abi.unwrap_or(Abi::LATEST).rights() - self.unrestricted
+    }
+
+    /// What has to hold if nothing is said.
+    pub(crate) fn usually_required(&self) -> Rights {
+        (Rights::FS | Rights::TCP) & self.handleable()
+    }
+
+    /// What has to hold because something was said, but for `strict`.
+    fn explicitly_required(&self) -> Option<Rights> {
+        self.require.or_else(|| self.all_of_abi.then(|| self.handleable()))
+    }
+
+    /// A ceiling over other policies, as `palisade run --within` stacks one: it takes away what it does not allow, and does
+    /// not refuse by itself (`EXDEV`) to move a file from one folder to another, where it allows to take it away and to
+    /// make it.
+    ///
+    /// The kernel refuses such moves in each layer that does not allow refer, also in one that handles no files. So this
+    /// allows refer wherever it allows to make or remove something, and everywhere, if it leaves refer alone.
+    ///
+    /// ```
+    /// use palisade::{Policy, Rights};
+    /// let offline = Policy::new().unrestricted([Rights::FS, Rights::DEVICES]).ceiling();
+    /// ```
+    pub fn ceiling(mut self) -> Policy {
+        self.ceiling = true;
         self
     }
 

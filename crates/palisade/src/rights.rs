@@ -316,6 +316,20 @@ impl Rights {
         RIGHTS.iter().filter(move |r| self.bits() & r.bit != 0).map(|r| r.name)
     }
 
+    /// Whole categories by their names, and what else there is by the kernel's: as [`Rights::named`] takes them.
+    ///
+    /// ```
+    /// use palisade::Rights;
+    /// assert_eq!((Rights::TCP | Rights::TRUNCATE).short_names(), ["truncate", "tcp"]);
+    /// ```
+    pub fn short_names(self) -> Vec<&'static str> {
+        let name = |(name, category): (&'static str, Rights)| match self.contains(category) {
+            true => vec![name],
+            false => (category & self).names().collect(),
+        };
+        Rights::CATEGORIES.into_iter().flat_map(name).collect()
+    }
+
     /// The ABI from which all of these can be restricted; `None` for the empty set.
     ///
     /// ```

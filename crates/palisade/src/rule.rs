@@ -43,6 +43,8 @@ pub(crate) struct Terms {
     pub optional: bool,
     pub kind: Option<Kind>,
     pub quiet: bool,
+    /// No part of the path may be a symbolic link when it is opened.
+    pub no_links: bool,
     /// From a preset: what cannot be opened is left out, without a word.
     pub preset: bool,
     /// Which preset, if it has a name.
@@ -126,6 +128,18 @@ impl Rule {
     /// ```
     pub fn allows(&self) -> Rights {
         self.terms.rights
+    }
+
+    /// The paths it is on; none of a rule on a descriptor.
+    ///
+    /// ```
+    /// assert_eq!(palisade::ro(["/a", "/b"]).paths().count(), 2);
+    /// ```
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.targets.iter().filter_map(|target| match target {
+            Target::Path(path) => Some(&**path),
+            _ => None,
+        })
     }
 
     /// Allows these rights too; they add to those that the rule has.

@@ -112,22 +112,45 @@ pub(crate) fn set_no_new_privs() -> Result<(), Errno> {
 }
 
 /// `int openat(AT_FDCWD, const char *path, O_PATH | O_CLOEXEC | flags)`, openat(2); musl's open would make a second
-/// system call. `name` is any buffer, which spares an allocation for each path.
-pub(crate) fn open_path(path: &Path, directory: bool, name: &mut Vec<u8>) -> Result<OwnedFd, Errno> {
+/// system call. `name` is any buffer, which spares an allocation for each path. With `no_links`
+/// `int openat2(AT_FDCWD, const char *path, const struct open_how *how, size_t size)`, openat2(2), which fails with ELOOP
+/// where any part of the path is a symbolic link.
+pub(crate) fn open_path(
+    path: &Path,
+    directory: bool,
+    no_links: bool,
+    name: &mut Vec<u8>,
+) -> Result<OwnedFd, Errno> {
     name.clear();
     name.extend_from_slice(path.as_os_str().as_bytes());
     name.push(0);
     let name = CStr::from_bytes_with_nul(name).map_err(|_| libc::EINVAL)?;
     let flags = libc::O_PATH | libc::O_CLOEXEC | if directory { libc::O_DIRECTORY } else { 0 };
+    // flags, mode, resolve
+    let how = [flags as u64, 0, libc::RESOLVE_NO_SYMLINKS];
     loop {
-        // SAFETY: the string is live and ends in a NUL byte.
-        match check(unsafe { libc::openat(libc::AT_FDCWD, name.as_ptr(), flags) }.into()) {
+        let opened = if no_links {
+            let (dir, size) = (libc::AT_FDCWD, size_of_val(&how));
+            // SAFETY: the string is live and ends in a NUL byte; the structure, three u64, is live and of that size.
+            check(unsafe { libc::syscall(libc::SYS_openat2, dir, name.as_ptr(), how.as_ptr(), size) })
+        } else {
+            // SAFETY: the string is live and ends in a NUL byte.
+            check(unsafe { libc::openat(libc::AT_FDCWD, name.as_ptr(), flags) }.into())
+        };
+        match opened {
             // SAFETY: the kernel has just made this descriptor; nothing else owns it.
             Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
             Err(libc::EINTR) => {}
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// `uid_t geteuid(void)`, geteuid(2)
+#[cfg(feature = "file")]
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: no memory is passed, and it cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// `int faccessat(AT_FDCWD, const char *path, X_OK, AT_EACCESS)`, access(2): whether this process may execute a file.

@@ -1,0 +1,211 @@
+//! What in a policy may not be what was meant.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::locate::{is_root, resolved};
+use super::{Origin, Stated, What};
+use crate::decision::Grant;
+use crate::printable;
+use crate::rights::Rights;
+use crate::rule::{Ports, Target};
+
+/// What may not be what was meant, and is no mistake: a rule that another makes useless, one that grants more than it
+/// seems to, or less. As text: where, what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Where it is said.
+    pub origin: Origin,
+    /// What may not be meant, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.message)
+    }
+}
+
+/// What lets a program change what is there, or put something new there.
+fn changes(rights: Rights) -> bool {
+    rights.intersects(Rights::WRITE_FILE | Rights::C | Rights::MAKE_CHAR | Rights::MAKE_BLOCK)
+}
+
+fn whole_system(rights: Rights) -> &'static str {
+    if (rights & Rights::FS).is_empty() {
+        "/ has the sockets of every daemon, some of which do for a program what it may not; name those that are needed"
+    } else {
+        "/ is the whole system, with all keys and passwords in it; name the folders that are needed"
+    }
+}
+
+/// A rule on a path, and where that leads.
+struct OnPath<'a> {
+    origin: &'a Origin,
+    rights: Rights,
+    path: &'a Path,
+    real: PathBuf,
+    optional: bool,
+}
+
+/// What makes another useless.
+struct Wide {
+    rights: Rights,
+    real: PathBuf,
+    name: String,
+}
+
+pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn =
+        |origin: &Origin, message: String| warnings.push(Warning { origin: origin.clone(), message });
+    let home = std::env::var_os("HOME").map(|home| resolved(Path::new(&home)));
+    let on_paths: Vec<OnPath<'_>> = stated.iter().copied().filter_map(on_path).collect();
+    for (at, rule) in on_paths.iter().enumerate() {
+        let missing = std::fs::symlink_metadata(rule.path).is_err();
+        if missing && !rule.optional {
+            warn(
+                rule.origin,
+                format!("{} does not exist here; to skip it, make it optional", printable(rule.path)),
+            );
+        }
+        if is_root(&rule.real) {
+            warn(rule.origin, whole_system(rule.rights).to_owned());
+            continue;
+        }
+        if home.as_ref() == Some(&rule.real) {
+            warn(
+                rule.origin,
+                format!(
+                    "{} is your whole home folder, with the keys, passwords and settings in it; name the folders that are needed",
+                    printable(rule.path)
+                ),
+            );
+        }
+        if rule.real == Path::new("/proc") {
+            warn(
+                rule.origin,
+                "/proc has what every process is, and the system's settings; name the files that are needed"
+                    .to_owned(),
+            );
+        }
+        if changes(rule.rights) {
+            if let Some(file) = read.iter().find(|file| file.starts_with(&rule.real)) {
+                warn(
+                    rule.origin,
+                    format!(
+                        "{} has this policy in it ({}): the program can change it, and do more the next time; keep it elsewhere",
+                        printable(rule.path),
+                        printable(*file)
+                    ),
+                );
+            }
+            if let Some(folder) = path_folders().find(|folder| folder.starts_with(&rule.real)) {
+                warn(
+                    rule.origin,
+                    format!(
+                        "{} has programs in it that are found by PATH ({}): what the program puts there, others run unconfined",
+                        printable(rule.path),
+                        printable(&folder)
+                    ),
+                );
+            }
+        }
+        let by_letter = rule.rights.contains(Rights::WRITE_FILE)
+            && !rule.rights.only_exact().contains(Rights::WRITE_FILE);
+        if by_letter && !rule.rights.intersects(Rights::C) && rule.real.is_dir() {
+            warn(
+                rule.origin,
+                format!(
+                    "{} is a folder, and {} lets no file be made or removed in it; for that add the letter c",
+                    printable(rule.path),
+                    rule.rights
+                ),
+            );
+        }
+        if let Some(wider) = wider(at, &on_paths, stated) {
+            warn(rule.origin, format!("this allows nothing that {wider} does not allow already"));
+        }
+    }
+    ports(stated, &mut warn);
+    warnings
+}
+
+fn on_path(stated: &Stated) -> Option<OnPath<'_>> {
+    let What::Grant(Grant::Path { rights, path }) = &stated.what else { return None };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let real = resolved(&absolute);
+    let rights = if real.is_dir() || !real.exists() { *rights } else { *rights & Rights::on_file() };
+    Some(OnPath { origin: &stated.origin, rights, path, real, optional: stated.optional })
+}
+
+/// The folders in which programs are looked up.
+fn path_folders() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+    folders.into_iter().filter_map(|folder| folder.canonicalize().ok())
+}
+
+/// What allows all that a rule allows: another rule, of those that say the same an earlier one; or a preset.
+fn wider(at: usize, rules: &[OnPath<'_>], stated: &[&Stated]) -> Option<String> {
+    let rule = &rules[at];
+    let covers = |rights: Rights, real: &Path| rights.contains(rule.rights) && rule.real.starts_with(real);
+    let by_rule = rules.iter().enumerate().find(|(other_at, other)| {
+        let same = other.rights == rule.rights && other.real == rule.real;
+        *other_at != at
+            && covers(other.rights, &other.real)
+            && other.real.exists()
+            && (!same || *other_at < at)
+    });
+    if let Some((_, other)) = by_rule {
+        return Some(other.origin.to_string());
+    }
+    presets(stated).into_iter().find(|wide| covers(wide.rights, &wide.real)).map(|wide| wide.name)
+}
+
+fn presets(stated: &[&Stated]) -> Vec<Wide> {
+    let mut wide = Vec::new();
+    for stated in stated {
+        let What::Preset(preset) = stated.what else { continue };
+        for rule in preset.rules() {
+            for target in &rule.targets {
+                if let Target::Path(path) = target {
+                    if let Ok(real) = path.canonicalize() {
+                        let name = format!("the preset {preset} ({})", printable(&**path));
+                        wide.push(Wide { rights: rule.allows(), real, name });
+                    }
+                }
+            }
+        }
+    }
+    wide
+}
+
+/// A port that another line has.
+fn ports(stated: &[&Stated], warn: &mut impl FnMut(&Origin, String)) {
+    let mut all: Vec<(Rights, Ports, String)> = Vec::new();
+    for stated in stated {
+        let origin = &stated.origin;
+        match &stated.what {
+            What::Grant(Grant::Port { right, ports }) => all.push((*right, *ports, origin.to_string())),
+            What::Preset(preset) => {
+                let name = format!("the preset {preset}");
+                all.extend(preset.ports().iter().map(|(right, ports)| (*right, *ports, name.clone())));
+            }
+            What::Grant(_) => {}
+        }
+    }
+    for (at, (right, ports, _)) in all.iter().enumerate() {
+        let wider = all.iter().enumerate().find(|(other_at, (other, wide, _))| {
+            let covers = other == right && wide.first <= ports.first && ports.last <= wide.last;
+            *other_at != at && covers && (wide != ports || *other_at < at)
+        });
+        // Presets overlap, and nobody has written their ports.
+        let origin =
+            stated.iter().map(|stated| &stated.origin).find(|origin| origin.to_string() == all[at].2);
+        if let (Some((_, (.., by))), Some(origin)) = (wider, origin) {
+            warn(origin, format!("port {ports} is allowed by {by} already"));
+        }
+    }
+}
