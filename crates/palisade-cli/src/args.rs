@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use palisade::{Abi, Kernel, Log, Plan, Policy, Ports, Preset, Rights, Rule, path};
+use palisade::{Abi, Grant, Policy, Ports, Preset, Rights, Rule, Stated, What, path};
 
-use crate::caps;
+use crate::{caps, quote};
 
 /// Confine a program to exactly the files, ports and sockets it needs.
 ///
@@ -269,6 +269,19 @@ pub struct StatusArgs {
 /// What a policy is made of on the command line.
 #[derive(clap::Args)]
 pub struct PolicyArgs {
+    /// Add what a policy file allows, or a policy by its NAME: see `palisade presets`
+    ///
+    /// A NAME (of a-z, 0-9 and -) is a policy that is built in (build, offline, readonly), a preset, or NAME.toml in
+    /// ~/.config/palisade or /etc/palisade. All else is a file; one in this folder is ./FILE or FILE.toml.
+    #[arg(short, long, value_name = "FILE|NAME", help_heading = "Policies")]
+    pub policy: Vec<OsString>,
+
+    /// Stay within this policy too, whatever else is granted: it can only take away
+    ///
+    /// What COMMAND needs to start has to be allowed by it as well.
+    #[arg(long, value_name = "FILE|NAME", help_heading = "Policies")]
+    pub within: Vec<OsString>,
+
     /// Read below PATH: a file, or a folder and all in it
     #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
     ro: Vec<PathBuf>,
@@ -319,7 +332,7 @@ pub struct PolicyArgs {
 
     /// Skip granted paths that do not exist, and name them
     #[arg(long, help_heading = "Grants")]
-    ignore_missing: bool,
+    pub ignore_missing: bool,
 
     /// Leave a category or right alone: fs, devices, unix, tcp, udp, net, abstract, signal
     #[arg(long, value_name = "CATEGORY", value_delimiter = ',', value_parser = Rights::named,
@@ -333,15 +346,15 @@ pub struct PolicyArgs {
     /// Fail unless Landlock can restrict these categories or rights [default: fs,tcp]
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Rights::named,
           help_heading = "What is handled and required", group = "required_rights")]
-    require: Vec<Rights>,
+    pub require: Vec<Rights>,
 
     /// Fail unless Landlock can restrict everything; what seccomp closes does not count
     #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
-    strict: bool,
+    pub strict: bool,
 
     /// Never fail for what this kernel cannot restrict: run even if that is all
     #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
-    best_effort: bool,
+    pub best_effort: bool,
 }
 
 /// clap's own parser says of an empty path that it is missing.
@@ -350,29 +363,12 @@ fn any_path() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 impl PolicyArgs {
-    /// The plan for this kernel of the policy that the options say, with these rules and log flags besides.
-    pub fn plan(&self, kernel: &Kernel, rules: Vec<Rule>, log: Log) -> palisade::Result<Plan> {
-        let policy = self.policy().rules(rules).log(log);
-        if self.best_effort {
-            policy.best_effort().plan(kernel)
-        } else if self.strict {
-            policy.strict().plan(kernel)
-        } else if self.require.is_empty() {
-            policy.require(self.usually_required()).plan(kernel)
-        } else {
-            policy.require(self.require.iter().copied()).plan(kernel)
-        }
-    }
-
-    /// What the options grant and leave alone.
-    fn policy(&self) -> Policy {
+    /// What the options grant and leave alone, besides a policy.
+    pub fn add_to(&self, policy: Policy) -> Policy {
         let groups = self.groups().into_iter();
         let rules = groups.flat_map(|(_, paths, rights)| paths.iter().map(move |p| path(p).rights(rights)));
-        let rules = rules.chain(self.allow.iter().cloned());
-        let mut policy = Policy::new().unrestricted(self.unrestricted.iter().copied());
-        for rule in rules {
-            policy = policy.rule(if self.ignore_missing { rule.optional() } else { rule });
-        }
+        let policy = policy.unrestricted(self.unrestricted.iter().copied());
+        let mut policy = policy.rules(rules.chain(self.allow.iter().cloned()));
         for preset in &self.preset {
             policy = policy.preset(*preset);
         }
@@ -384,6 +380,35 @@ impl PolicyArgs {
             Some(abi) => policy.abi(abi),
             None => policy,
         }
+    }
+
+    /// What the options grant, one by one.
+    pub fn stated(&self) -> Vec<Stated> {
+        let stated = |what, option: &str, value: &OsStr| {
+            Stated::elsewhere(what, self.ignore_missing, &quote::words([OsStr::new(option), value]))
+        };
+        let on_path = |option: &str, value: &OsStr, path: &Path, rights: Rights| {
+            stated(What::Grant(Grant::Path { rights, path: path.to_owned() }), option, value)
+        };
+        let groups = self.groups().into_iter();
+        let mut all: Vec<Stated> = groups
+            .flat_map(|(option, paths, rights)| paths.iter().map(move |p| (option, p, rights)))
+            .map(|(option, p, rights)| on_path(option, p.as_os_str(), p, rights))
+            .collect();
+        for rule in &self.allow {
+            for path in rule.paths() {
+                let mut value = OsString::from(format!("{}:", rule.allows()));
+                value.push(path);
+                all.push(on_path("--allow", &value, path, rule.allows()));
+            }
+        }
+        for (option, list, right) in self.ports() {
+            let port = |ports: &Ports| (What::Grant(Grant::Port { right, ports: *ports }), ports.to_string());
+            all.extend(list.iter().map(port).map(|(what, value)| stated(what, option, OsStr::new(&value))));
+        }
+        let preset = |preset: &Preset| stated(What::Preset(*preset), "--preset", OsStr::new(preset.name()));
+        all.extend(self.preset.iter().map(preset));
+        all
     }
 
     /// The options that take a path, and what each grants there.
@@ -460,29 +485,5 @@ impl PolicyArgs {
     /// Whether `--require` says what has to hold.
     pub fn requires(&self) -> bool {
         !self.require.is_empty()
-    }
-
-    /// The rights that the options grant for every port, so that nothing of them is left to restrict.
-    pub fn any_port(&self) -> Rights {
-        let any = self.ports().into_iter().filter(|(_, ports, _)| ports.contains(&Ports::ANY));
-        any.map(|(.., right)| right).collect()
-    }
-
-    /// What has to hold unless an option says otherwise.
-    pub fn usually_required(&self) -> Rights {
-        let handled = self.abi.map_or(Rights::all(), Abi::rights);
-        let alone: Rights = self.unrestricted.iter().copied().collect();
-        ((Rights::FS | Rights::TCP) & handled) - alone
-    }
-
-    /// The rights that the options name, whatever for; of a preset those on ports, which it names too.
-    pub fn named(&self) -> Rights {
-        let ports =
-            self.ports().into_iter().filter(|(_, ports, _)| !ports.is_empty()).map(|(.., right)| right);
-        // One that is skipped opens nothing.
-        let unix = self.unix.iter().any(|path| !self.ignore_missing || path.exists());
-        let unix = unix.then_some(Rights::RESOLVE_UNIX);
-        let presets = self.preset.iter().map(|preset| preset.allows() & Rights::NET);
-        ports.chain(unix).chain(presets).chain(self.allow.iter().map(Rule::allows)).collect()
     }
 }

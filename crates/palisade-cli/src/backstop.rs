@@ -5,6 +5,8 @@
 //! compared in their low 32 bits, for it ignores the others. Each system-call ABI of the architecture is covered, or
 //! refused as a whole (x32, and any that is unknown).
 
+use std::ops::BitOr;
+
 use libc::{EACCES, ENOSYS, EPERM, c_int};
 use palisade::{Plan, Rights};
 
@@ -68,6 +70,24 @@ impl Closed {
     /// Whether the filter has anything to do with sockets.
     pub fn any_socket(self) -> bool {
         self.families || self.unix
+    }
+}
+
+impl BitOr for Closed {
+    type Output = Closed;
+
+    /// What either closes.
+    fn bitor(self, other: Closed) -> Closed {
+        Closed {
+            families: self.families || other.families,
+            tcp: self.tcp || other.tcp,
+            udp: self.udp || other.udp,
+            unix: self.unix || other.unix,
+            other_streams: self.other_streams || other.other_streams,
+            fast_open: self.fast_open || other.fast_open,
+            io_uring: self.io_uring || other.io_uring,
+            typing: self.typing || other.typing,
+        }
     }
 }
 

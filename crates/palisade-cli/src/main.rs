@@ -6,6 +6,7 @@
 mod args;
 mod backstop;
 mod caps;
+mod policy;
 mod quote;
 mod run;
 mod say;

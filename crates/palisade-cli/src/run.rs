@@ -4,11 +4,15 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use palisade::{Error, Kernel, Log, Lost, Plan, Program, Report, Rights, Start, printable};
+use palisade::{
+    Domain, Error, Kernel, Log, Lost, Plan, Program, Report, Request, Rights, Ruleset, Start, printable,
+};
 use serde_json::json;
 
-use crate::args::{LogWhat, PolicyArgs, RunArgs};
+use crate::args::{LogWhat, RunArgs};
 use crate::backstop::{self, Closed};
+use crate::policy::Policies;
+use crate::say::word_as_json;
 use crate::{Failure, say, sys};
 
 /// COMMAND was found and cannot be run.
@@ -29,7 +33,8 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         found.map_err(|error| Failure::new(format!("--chdir {}: {error}", printable(dir))))?;
     }
     let kernel = Kernel::probe();
-    let env = environment(&args);
+    let policies = Policies::read(&args.policy)?;
+    let env = environment(&args, &policies);
     let variable = |name: &str| env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str());
     let start = Start {
         path: variable("PATH"),
@@ -41,21 +46,25 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
 
     let closure = if args.no_program { Vec::new() } else { program.rules() };
     let log = if args.log == LogWhat::All { Log::NEW_EXEC_ON } else { Log::empty() };
-    let plan = args
-        .policy
-        .plan(&kernel, closure, log)
-        .map_err(|error| policy_failure(&error, &args.policy, &kernel))?;
-    let closes = Closed::of(&plan, args.policy.named());
-    let (plan, closed) = if args.no_backstop { (plan, Closed::default()) } else { close(plan, closes) };
+    let failed = |error: Error| policy_failure(&error, &policies, &kernel);
+    let plans = policies.plans(&kernel, closure, log).map_err(failed)?;
+    within(&policies, &plans, &program, args.no_program)?;
+    let closes = policies.closed(&plans);
+    let (plans, closed) = if args.no_backstop { (plans, Closed::default()) } else { close(plans, closes) };
+    let told = Told { args: &args, policies: &policies, program: &program, closes, closed };
     if args.dry_run {
-        return dry_run(&args, &plan, &program, closed);
+        return told.dry_run(&plans);
     }
 
     let path = absolute(&args, &program)?;
     let strings = c_strings(&path, name, rest, &env)?;
     sys::set_no_new_privs().map_err(|e| Failure::new(format!("no_new_privs cannot be set: {e}")))?;
-    let report = plan.enforce().map_err(|error| policy_failure(&error, &args.policy, &kernel))?;
-    tell(&args, &report, &program, closes, closed);
+    // All paths are opened before the first layer confines us.
+    let rulesets: Vec<Ruleset> =
+        plans.into_iter().map(Plan::ruleset).collect::<Result<_, _>>().map_err(failed)?;
+    let reports: Vec<Report> =
+        rulesets.into_iter().map(Ruleset::enforce).collect::<Result<_, _>>().map_err(failed)?;
+    told.tell(&reports);
     hygiene(&args)?;
     let filter = backstop::filter(Closed { typing: true, ..closed });
     // Empty where there is no backstop for this architecture, which has been said.
@@ -70,26 +79,51 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     Err(not_executed(&program, args.no_program, &error))
 }
 
-/// The plan, which says what the backstop closes of what is lost to Landlock; and what it closes.
-fn close(plan: Plan, closed: Closed) -> (Plan, Closed) {
+/// The plans, which say what the backstop closes of what is lost to Landlock; and what it closes.
+fn close(plans: Vec<Plan>, closed: Closed) -> (Vec<Plan>, Closed) {
     if !backstop::exists() {
-        return (plan, Closed::default());
+        return (plans, Closed::default());
     }
-    let lost: Rights = plan.lost().map(|lost| lost.right()).collect();
     let how = [
         (closed.tcp, Rights::TCP, "seccomp: no TCP socket can be made"),
         (closed.udp, Rights::UDP, "seccomp: no UDP socket can be made"),
         (closed.unix, Rights::UNIX | Rights::ABSTRACT, "seccomp: no UNIX socket can be made"),
     ];
-    let closes = how.into_iter().filter(|(closed, rights, _)| *closed && lost.intersects(*rights));
-    let plan = closes.fold(plan, |plan, (_, rights, by)| plan.closed_by(rights & lost, by));
-    (plan, closed)
+    let close = |plan: Plan| {
+        let lost: Rights = plan.lost().map(|lost| lost.right()).collect();
+        let closes = how.into_iter().filter(|(closed, rights, _)| *closed && lost.intersects(*rights));
+        closes.fold(plan, |plan, (_, rights, by)| plan.closed_by(rights & lost, by))
+    };
+    (plans.into_iter().map(close).collect(), closed)
+}
+
+/// That each ceiling lets COMMAND start: what it needs is granted in the policy's own layer alone.
+fn within(policies: &Policies<'_>, plans: &[Plan], program: &Program, alone: bool) -> Result<(), Failure> {
+    for (plan, name) in plans[1..].iter().zip(policies.ceilings()) {
+        let failed = |error: Error| policy_failure(&error, policies, plan.kernel());
+        let domain = Domain::new([plan.clone()]).map_err(failed)?;
+        for (path, rights) in program.files().filter(|(path, _)| !alone || *path == program.path()) {
+            let read = rights.contains(Rights::READ_FILE).then(|| Request::read(path));
+            let execute = rights.contains(Rights::EXECUTE).then(|| Request::exec(path));
+            let refused = |request: &Request| domain.decide(request).is_refused();
+            if let Some(request) = read.into_iter().chain(execute).find(refused) {
+                let what = if path == program.path() { "" } else { ", which it needs to start" };
+                let message = format!(
+                    "{}: --within {} does not allow to {request}{what}; allow that in it, as with rx",
+                    printable(program.path()),
+                    printable(name)
+                );
+                return Err(Failure::new(message).code(NOT_RUNNABLE));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The environment of COMMAND.
-fn environment(args: &RunArgs) -> Vec<(OsString, OsString)> {
+fn environment(args: &RunArgs, policies: &Policies<'_>) -> Vec<(OsString, OsString)> {
     let mut env: Vec<(OsString, OsString)> =
-        if args.clear_env { Vec::new() } else { std::env::vars_os().collect() };
+        std::env::vars_os().filter(|(name, _)| policies.passes(name, args.clear_env)).collect();
     for variable in &args.env {
         let value = variable.value.clone().or_else(|| std::env::var_os(&variable.name));
         if let Some(value) = value {
@@ -97,6 +131,7 @@ fn environment(args: &RunArgs) -> Vec<(OsString, OsString)> {
             env.push((variable.name.clone(), value));
         }
     }
+    env.retain(|(name, _)| policies.is_within(name));
     env
 }
 
@@ -172,21 +207,28 @@ fn program_failure(error: &Error) -> Failure {
     Failure::new(error.to_string()).code(code)
 }
 
-/// The same error, with the option that helps in place of the method.
-pub fn policy_failure(error: &Error, policy: &PolicyArgs, kernel: &Kernel) -> Failure {
+/// The same error, with the line of a file that it is about, and the option that helps in place of the method.
+pub fn policy_failure(error: &Error, policies: &Policies<'_>, kernel: &Kernel) -> Failure {
+    let line = error.path().and_then(|path| policies.line_of(path));
     let hint = if error.is_missing_path() {
-        "if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist".to_owned()
+        match line {
+            Some(_) => "\"optional = true\" in [[fs.allow]], or --ignore-missing, skips what does not exist"
+                .to_owned(),
+            None => "if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist"
+                .to_owned(),
+        }
     } else if error.is_unsupported() {
         match kernel.abi() {
             Err(why) => {
                 format!("{}; --best-effort runs COMMAND all the same, its files not confined", why.help())
             }
-            Ok(_) if policy.requires() => {
-                format!("leave {} out of --require to go on without", short_names(error.rights()).join(","))
+            Ok(_) if policies.args.requires() => {
+                format!("leave {} out of --require to go on without", error.rights().short_names().join(","))
             }
+            Ok(_) if policies.has_files() => "--best-effort goes on whatever is open".to_owned(),
             Ok(_) => format!(
                 "--unrestricted {} leaves these open and goes on; --best-effort goes on whatever is open",
-                short_names(error.rights()).join(",")
+                error.rights().short_names().join(",")
             ),
         }
     } else if error.is_several_threads() || error.is_too_many_layers() {
@@ -194,62 +236,118 @@ pub fn policy_failure(error: &Error, policy: &PolicyArgs, kernel: &Kernel) -> Fa
     } else {
         error.hint().to_owned()
     };
-    let message = error.message();
-    Failure::new(if hint.is_empty() { message.to_string() } else { format!("{message}; {hint}") })
+    let line = line.map_or(String::new(), |line| format!("{line}: "));
+    let message = format!("{line}{}", error.message());
+    Failure::new(if hint.is_empty() { message } else { format!("{message}; {hint}") })
 }
 
-/// Rights as --unrestricted takes them: whole categories by their names.
-pub fn short_names(rights: Rights) -> Vec<&'static str> {
-    let name = |(name, category): (&'static str, Rights)| match rights.contains(category) {
-        true => vec![name],
-        false => (category & rights).names().collect(),
-    };
-    Rights::CATEGORIES.into_iter().flat_map(name).collect()
+/// What is said of a launch.
+struct Told<'a> {
+    args: &'a RunArgs,
+    policies: &'a Policies<'a>,
+    program: &'a Program,
+    /// What the backstop would close, and what it closes.
+    closes: Closed,
+    closed: Closed,
 }
 
-/// One line on what is open although an option names it, one for what was skipped; under -v the whole report.
-fn tell(args: &RunArgs, report: &Report, program: &Program, closes: Closed, closed: Closed) {
-    if args.verbose {
-        program.unresolved().for_each(say::line);
-        report.to_string().lines().for_each(say::line);
-        backstop_notes(closed).iter().for_each(|note| say::line(&format!("  note: {note}")));
-        return;
+impl Told<'_> {
+    /// One line on what is open although an option names it, one for what was skipped, and warnings; under -v all reports.
+    fn tell(&self, reports: &[Report]) {
+        if self.args.quiet {
+            return;
+        }
+        self.policies.warnings().iter().for_each(|warning| say::line(&format!("warning: {warning}")));
+        if self.args.verbose {
+            self.program.unresolved().for_each(say::line);
+            for (at, report) in reports.iter().enumerate() {
+                if let Some(name) = self.policies.ceiling(at) {
+                    say::line(&format!("And within {}:", printable(name)));
+                }
+                report.to_string().lines().for_each(say::line);
+            }
+            backstop_notes(self.closed).iter().for_each(|note| say::line(&format!("  note: {note}")));
+            return;
+        }
+        if let Some(line) = self.open_line(reports) {
+            say::line(&line);
+        }
+        let skipped = reports.iter().flat_map(Report::skipped).map(|path| printable(path).to_string());
+        let skipped: Vec<String> = skipped.collect();
+        if !skipped.is_empty() {
+            say::line(&format!("skipped, for it does not exist: {}", skipped.join(", ")));
+        }
     }
-    if args.quiet {
-        return;
-    }
-    if let Some(line) = open_line(args, report.plan(), closes, closed) {
-        say::line(&line);
-    }
-    let skipped: Vec<String> = report.skipped().map(|path| printable(path).to_string()).collect();
-    if !skipped.is_empty() {
-        say::line(&format!("skipped, for it does not exist: {}", skipped.join(", ")));
-    }
-}
 
-/// What this kernel leaves open although an option names it, or although it is required unless an option says
-/// otherwise; and with --no-backstop, what that leaves open.
-fn open_line(args: &RunArgs, plan: &Plan, closes: Closed, closed: Closed) -> Option<String> {
-    // What is granted once opens the whole category, where only a filter could close it.
-    let named = args.policy.named();
-    let whole = [Rights::TCP, Rights::UDP, Rights::UNIX | Rights::ABSTRACT].into_iter();
-    let opened: Rights = whole.filter(|category| named.intersects(*category)).collect();
-    let expected = named | opened | args.policy.usually_required();
-    let expected = if closes == closed { expected } else { expected | closes.rights() };
-    let lost: Vec<Lost> = plan
-        .lost()
-        .filter(|lost| expected.contains(lost.right()) && !closed.rights().contains(lost.right()))
-        .collect();
-    let mut open: Vec<String> = lost.iter().map(ToString::to_string).collect();
-    let alone = args.policy.named() - plan.requested() - args.policy.any_port();
-    open.extend(alone.names().map(|name| format!("{name}: left alone by --unrestricted or --abi")));
-    if closes != closed {
-        open.extend(besides(closes).into_iter().map(str::to_owned));
+    /// What this kernel leaves open although an option or a file names it, or although it is required unless something
+    /// else is said; and with --no-backstop, what that leaves open.
+    fn open_line(&self, reports: &[Report]) -> Option<String> {
+        let mut open: Vec<String> = Vec::new();
+        for (layer, report) in reports.iter().enumerate() {
+            open.extend(
+                self.open(layer, report.plan())
+                    .into_iter()
+                    .filter(|line| !open.contains(line))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        if self.closes != self.closed {
+            open.extend(besides(self.closes).into_iter().map(str::to_owned));
+        }
+        match reports.first()?.plan().kernel().abi() {
+            Err(why) => Some(format!("FILES ARE NOT CONFINED: {why}; to change that: {}", why.help())),
+            Ok(_) if open.is_empty() => None,
+            Ok(_) => Some(format!("NOT RESTRICTED, so open whatever is granted: {}", open.join(", "))),
+        }
     }
-    match plan.kernel().abi() {
-        Err(why) => Some(format!("FILES ARE NOT CONFINED: {why}; to change that: {}", why.help())),
-        Ok(_) if open.is_empty() => None,
-        Ok(_) => Some(format!("NOT RESTRICTED, so open whatever is granted: {}", open.join(", "))),
+
+    /// What of a layer is open.
+    fn open(&self, layer: usize, plan: &Plan) -> Vec<String> {
+        // What is granted once opens the whole category, where only a filter could close it.
+        let named = self.policies.named(layer);
+        let whole = [Rights::TCP, Rights::UDP, Rights::UNIX | Rights::ABSTRACT].into_iter();
+        let opened: Rights = whole.filter(|category| named.intersects(*category)).collect();
+        let expected = named | opened | Rights::FS | Rights::TCP;
+        let expected = if self.closes == self.closed { expected } else { expected | self.closes.rights() };
+        let is_open =
+            |lost: &Lost| expected.contains(lost.right()) && !self.closed.rights().contains(lost.right());
+        let mut open: Vec<String> = plan.lost().filter(is_open).map(|lost| lost.to_string()).collect();
+        if layer == 0 {
+            let alone = named - plan.requested() - self.policies.any_port();
+            open.extend(alone.iter().map(|right| format!("{right}: {}", self.policies.left_alone_by(right))));
+        }
+        open
+    }
+
+    fn dry_run(&self, plans: &[Plan]) -> Result<(), Failure> {
+        let failed = |error: Error| policy_failure(&error, self.policies, plans[0].kernel());
+        let reports: Vec<Report> = plans.iter().map(Plan::check).collect::<Result<_, _>>().map_err(failed)?;
+        if !self.args.quiet {
+            self.policies.warnings().iter().for_each(|warning| say::line(&format!("warning: {warning}")));
+        }
+        let within = || self.policies.ceilings().zip(&reports[1..]);
+        let text = if self.args.json {
+            let within: Vec<_> = within()
+                .map(|(name, report)| json!({ "policy": word_as_json(name), "report": report }))
+                .collect();
+            let value = json!({
+                "command": self.program,
+                "report": reports[0],
+                "within": within,
+                "seccomp": backstop_notes(self.closed),
+            });
+            format!("{value:#}\n")
+        } else {
+            let mut text = format!("{} would run.\n{}", printable(self.program.path()), reports[0]);
+            within().for_each(|(name, report)| text += &format!("And within {}:\n{report}", printable(name)));
+            let unresolved = self.program.unresolved().map(str::to_owned);
+            backstop_notes(self.closed)
+                .into_iter()
+                .chain(unresolved)
+                .for_each(|line| text += &format!("  note: {line}\n"));
+            text
+        };
+        say::print(&text)
     }
 }
 
@@ -279,21 +377,4 @@ fn backstop_notes(closed: Closed) -> Vec<String> {
         notes.push(format!("refused by seccomp: {}", besides.join("; ")));
     }
     notes
-}
-
-fn dry_run(args: &RunArgs, plan: &Plan, program: &Program, closed: Closed) -> Result<(), Failure> {
-    let report = plan.check().map_err(|error| policy_failure(&error, &args.policy, plan.kernel()))?;
-    let text = if args.json {
-        let value = json!({ "command": program, "report": report, "seccomp": backstop_notes(closed) });
-        format!("{value:#}\n")
-    } else {
-        let mut text = format!("{} would run.\n{report}", printable(program.path()));
-        let unresolved = program.unresolved().map(str::to_owned);
-        backstop_notes(closed)
-            .into_iter()
-            .chain(unresolved)
-            .for_each(|line| text += &format!("  note: {line}\n"));
-        text
-    };
-    say::print(&text)
 }

@@ -1,8 +1,11 @@
 //! What palisade says of its own: on standard error, every message with its name in front.
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use palisade::printable;
+use serde_json::{Value, json};
 
 use crate::Failure;
 
@@ -28,4 +31,12 @@ pub fn line(message: &str) {
 /// As [`printable`], but that a backslash stays one: names in a message are escaped already.
 fn printable_line(line: &str) -> String {
     line.split('\\').map(|part| printable(part).to_string()).collect::<Vec<_>>().join("\\")
+}
+
+/// As the library writes paths: what is no UTF-8 by its bytes.
+pub fn word_as_json(word: &OsStr) -> Value {
+    match word.to_str() {
+        Some(text) => json!(text),
+        None => json!({ "bytes": word.as_bytes() }),
+    }
 }

@@ -6,14 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use palisade::{
-    Abi, Decision, Domain, FileKind, Grant, Granted, Kernel, Log, Open, Plan, Policy, Preset, Program,
+    Abi, Decision, Domain, FileKind, Grant, Granted, Kernel, Log, Open, Plan, Policy, Ports, Preset, Program,
     Request, Rights, printable,
 };
 use serde_json::{Value, json};
 
 use crate::args::{Action, WhyArgs};
 use crate::backstop::{self, Closed};
-use crate::run::{policy_failure, short_names};
+use crate::policy::Policies;
+use crate::run::policy_failure;
+use crate::say::word_as_json;
 use crate::{Failure, quote, say, sys};
 
 const ALLOWED: u8 = 0;
@@ -22,6 +24,7 @@ const CANNOT_SAY: u8 = 3;
 
 pub fn why(args: &WhyArgs) -> Result<u8, Failure> {
     check_targets(args)?;
+    let policies = Policies::read(&args.policy)?;
     let here = Kernel::probe();
     // Where this one is of that ABI, its errata are known.
     let other = args.kernel.or(args.policy.abi()).filter(|abi| here.abi() != Ok(*abi));
@@ -33,10 +36,10 @@ pub fn why(args: &WhyArgs) -> Result<u8, Failure> {
         None if args.no_program => Vec::new(),
         None => Program::devices(),
     };
-    let failed = |error| policy_failure(&error, &args.policy, &kernel);
-    let plan = args.policy.plan(&kernel, granted, Log::empty()).map_err(failed)?;
-    let domain = Domain::new([plan.clone()]).map_err(failed)?;
-    let answer = Asked { args, plan, domain, program }.answer()?;
+    let failed = |error| policy_failure(&error, &policies, &kernel);
+    let plans = policies.plans(&kernel, granted, Log::empty()).map_err(failed)?;
+    let domain = Domain::new(plans.clone()).map_err(failed)?;
+    let answer = Asked { args, policies: &policies, plans, domain, program }.answer()?;
     say::print(&if args.json { answer.as_json(args, &kernel) } else { answer.for_people() })?;
     Ok(answer.status())
 }
@@ -67,7 +70,9 @@ fn usage(message: String) -> Failure {
 /// A question, and what it is asked of.
 struct Asked<'a> {
     args: &'a WhyArgs,
-    plan: Plan,
+    policies: &'a Policies<'a>,
+    /// Of the policy, and of each ceiling.
+    plans: Vec<Plan>,
     domain: Domain,
     program: Option<Program>,
 }
@@ -133,7 +138,7 @@ impl Asked<'_> {
             notes.extend(decision.note().map(str::to_owned));
         }
 
-        let verdict = if let Some((sockets, rights)) = self.closed(self.args.policy.named()) {
+        let verdict = if let Some((sockets, rights)) = self.closed(self.policies.closed(&self.plans)) {
             let needs = rights.abi().map_or(String::new(), |abi| format!(", which needs {abi}"));
             let why = format!(
                 "no {sockets} can be made: seccomp closes them, for this kernel's Landlock cannot restrict \
@@ -157,7 +162,7 @@ impl Asked<'_> {
             Verdict::Refused {
                 errno,
                 layer: decision.layer(),
-                why: format!("{along}{}", lacking(decision)),
+                why: format!("{along}{}{}", lacking(decision), self.ceiling_refusing(decision)),
                 missing,
                 add,
             }
@@ -252,13 +257,11 @@ impl Asked<'_> {
         Ok((Request::exec(program.path()), more.map(|(path, _)| Request::exec(path)).collect()))
     }
 
-    /// The sockets that the action needs, if seccomp closes them although these rights are granted somewhere; and what
-    /// would restrict them better.
-    fn closed(&self, granted: Rights) -> Option<(&'static str, Rights)> {
+    /// The sockets that the action needs, if they are among what is closed; and what would restrict them better.
+    fn closed(&self, closed: Closed) -> Option<(&'static str, Rights)> {
         if self.args.no_backstop || !backstop::exists() {
             return None;
         }
-        let closed = Closed::of(&self.plan, granted);
         match self.args.action {
             Action::BindTcp | Action::ConnectTcp if closed.tcp => Some(("TCP sockets", Rights::TCP)),
             Action::BindUdp | Action::ConnectUdp if closed.udp => Some(("UDP sockets", Rights::UDP)),
@@ -271,7 +274,7 @@ impl Asked<'_> {
 
     /// That seccomp leaves all open because something is granted.
     fn opened(&self) -> Option<String> {
-        let (sockets, _) = self.closed(Rights::empty())?;
+        let (sockets, _) = self.closed(self.policies.closed_if_nothing_is_granted(&self.plans))?;
         Some(format!(
             "{sockets} are open altogether on this kernel as soon as one is granted: seccomp cannot tell them apart"
         ))
@@ -293,6 +296,12 @@ impl Asked<'_> {
         Ok(options(newest.suggestions().chain(decision.suggestions())))
     }
 
+    /// Which ceiling it is that refuses, as the end of a sentence.
+    fn ceiling_refusing(&self, decision: &Decision) -> String {
+        let name = decision.layer().and_then(|layer| self.policies.ceiling(layer - 1));
+        name.map_or(String::new(), |name| format!(" (by --within {})", printable(name)))
+    }
+
     /// What allows all that is refused.
     fn suggestion(&self, all: &[(Request, Decision)]) -> Result<Words, String> {
         let refused = || all.iter().map(|(_, decision)| decision);
@@ -307,8 +316,13 @@ impl Asked<'_> {
                     .to_owned(),
             );
         }
+        let above =
+            refused().flat_map(Decision::suggestions).find_map(|g| self.policies.ceiling(g.layer - 1));
+        if let Some(name) = above {
+            return Err(format!("--within {} does not allow it, whatever else is granted", printable(name)));
+        }
         match refused().find_map(Decision::no_suggestion) {
-            Some(why) if self.plan.requested().contains(Rights::REFER) => Err(why.to_owned()),
+            Some(why) if self.plans[0].requested().contains(Rights::REFER) => Err(why.to_owned()),
             Some(_) => Err(
                 "Landlock refuses every move to another folder where --unrestricted or --abi leaves refer \
                             alone"
@@ -328,11 +342,8 @@ impl Asked<'_> {
                 by.push(self.by(granted, needed, request)?);
             }
             for (right, why) in decision.unrestricted() {
-                if self.args.policy.any_port().contains(right) {
-                    let ports = palisade::Ports::ANY;
-                    let options = self.args.policy.granting_ports(right, ports);
-                    let text = quote::words(&options);
-                    by.push(By { grant: Grant::Port { right, ports }, preset: None, options, text });
+                if self.policies.any_port().contains(right) {
+                    by.push(self.by_port(0, right, palisade::Ports::ANY));
                 } else {
                     open.push((right, self.why_open(right, why)));
                 }
@@ -343,7 +354,7 @@ impl Asked<'_> {
 
     /// What another policy would say on the same kernel.
     fn alone(&self, policy: Policy, request: &Request) -> Result<Decision, Failure> {
-        let decision = policy.best_effort().decide(self.plan.kernel(), request);
+        let decision = policy.best_effort().decide(self.plans[0].kernel(), request);
         decision.map_err(|error| Failure::new(error.to_string()))
     }
 
@@ -358,20 +369,24 @@ impl Asked<'_> {
         };
         let path = match &granted.grant {
             Grant::Path { path, .. } => path,
-            Grant::Port { right, ports } => {
-                let options = self.args.policy.granting_ports(*right, *ports);
-                let text = quote::words(&options);
-                return Ok(made(None, options, text));
-            }
+            Grant::Port { right, ports } => return Ok(self.by_port(granted.layer, *right, *ports)),
             other => return Ok(made(None, Vec::new(), other.to_string())),
         };
         let place = printable(path).to_string();
+        let layer = granted.layer - 1;
         if let Some(preset) = granted.preset {
-            return Ok(of_preset(preset, place));
+            let mut by = of_preset(preset, place);
+            let said = self.policies.saying(layer, preset);
+            if let Some(origin) = said.filter(|_| !self.args.policy.presets().contains(&preset)) {
+                (by.text, by.options) = (format!("{origin} (the preset {preset})"), Vec::new());
+            }
+            return Ok(by);
         }
-        let options = self.args.policy.granting(path, needed);
-        if !options.is_empty() {
-            let text = quote::words(&options);
+        let options = if layer == 0 { self.args.policy.granting(path, needed) } else { Vec::new() };
+        let lines = self.policies.lines_granting(layer, path, needed);
+        if !options.is_empty() || !lines.is_empty() {
+            let words = [quote::words(&options)].into_iter().filter(|words| !words.is_empty());
+            let text = words.chain(lines).collect::<Vec<_>>().join(" and ");
             return Ok(made(None, options, text));
         }
         if let Some(program) = self.program.as_ref().filter(|p| p.files().any(|(file, _)| file == path)) {
@@ -390,11 +405,20 @@ impl Asked<'_> {
         Ok(made(None, Vec::new(), grant.to_string()))
     }
 
+    /// What grants a right on ports.
+    fn by_port(&self, layer: usize, right: Rights, ports: Ports) -> By {
+        let layer = layer.saturating_sub(1);
+        let options = if layer == 0 { self.args.policy.granting_ports(right, ports) } else { Vec::new() };
+        let line = self.policies.line_granting_ports(layer, right, ports).filter(|_| options.is_empty());
+        let text = line.unwrap_or_else(|| quote::words(&options));
+        By { grant: Grant::Port { right, ports }, preset: None, options, text }
+    }
+
     fn why_open(&self, right: Rights, why: &str) -> String {
-        match () {
-            () if self.plan.requested().contains(right) => why.to_owned(),
-            () if self.args.policy.leaves_alone(right) => "left alone by --unrestricted".to_owned(),
-            () => "left alone by --abi".to_owned(),
+        if self.plans[0].requested().contains(right) {
+            why.to_owned()
+        } else {
+            self.policies.left_alone_by(right)
         }
     }
 
@@ -547,7 +571,7 @@ fn option(grant: &Grant) -> [OsString; 2] {
             };
             [option.into(), ports.to_string().into()]
         }
-        other => ["--unrestricted".into(), short_names(rights(other)).join(",").into()],
+        other => ["--unrestricted".into(), rights(other).short_names().join(",").into()],
     }
 }
 
@@ -676,14 +700,6 @@ fn grant_as_json(grant: &Grant) -> Value {
 
 fn words_as_json(words: &[OsString]) -> Value {
     words.iter().map(|word| word_as_json(word)).collect()
-}
-
-/// As the library writes paths: what is no UTF-8 by its bytes.
-fn word_as_json(word: &OsStr) -> Value {
-    match word.to_str() {
-        Some(text) => json!(text),
-        None => json!({ "bytes": word.as_bytes() }),
-    }
 }
 
 fn errno_name(errno: i32) -> &'static str {
