@@ -1,5 +1,5 @@
-//! What the documents promise of themselves: docs/from-go-landlock.md has every name of both Go modules, each claim
-//! of SECURITY.md its test, and docs/kernels.md each ABI.
+//! What the documents promise of themselves: docs/from-go-landlock.md has every name of both Go modules, what they say
+//! of the command's options there is, each claim of SECURITY.md has its test, and docs/kernels.md each ABI.
 
 use std::fs;
 use std::path::Path;
@@ -99,6 +99,53 @@ fn every_name_of_both_go_modules_has_its_counterpart() {
         page.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() >= 1).collect();
     let missing: Vec<_> = NAMES.iter().filter(|name| !rows.iter().any(|row| row.contains(**name))).collect();
     assert!(missing.is_empty(), "not in docs/from-go-landlock.md: {missing:?}");
+}
+
+/// The options that policy files bring.
+const COMING: [&str; 2] = ["--policy", "--within"];
+
+/// What is said of our own command in a document: whatever follows `palisade` in code, up to the program's own words,
+/// and code in the last column of a table that begins with an option.
+fn said_of_the_command(page: &str) -> Vec<&str> {
+    let mut said = Vec::new();
+    let mut block = false;
+    for line in page.lines() {
+        let fence = line.starts_with("```");
+        block ^= fence;
+        let ours = line.trim_end_matches(" |").rsplit(" | ").next().filter(|_| line.starts_with('|'));
+        let spans = if block { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+        let after = spans.iter().filter_map(|code| Some(code.split_once("palisade ")?.1));
+        said.extend(after.filter(|code| !code.starts_with("--"))); // `cargo -p palisade --…`
+        let column = ours.into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        said.extend(column.filter(|code| code.starts_with("--")));
+    }
+    said.into_iter().map(|code| code.split(" -- ").next().unwrap_or(code)).collect()
+}
+
+#[test]
+fn every_option_that_a_document_names_exists() {
+    let args = include_str!("../../palisade-cli/src/args.rs");
+    let exists = |option: &str| {
+        let name = &option[2..];
+        let field = format!("{}: ", name.replace('-', "_"));
+        let alias = format!("alias = \"{name}\"");
+        let defined = args.lines().any(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("pub ").unwrap_or(line).starts_with(&field) || line.contains(&alias)
+        });
+        defined || option == "--help" || COMING.contains(&option)
+    };
+    let pages = [
+        ("README.md", include_str!("../../../README.md")),
+        ("docs/from-go-landlock.md", include_str!("../../../docs/from-go-landlock.md")),
+        ("docs/from-other-tools.md", include_str!("../../../docs/from-other-tools.md")),
+    ];
+    for (name, page) in pages {
+        let words = said_of_the_command(page).into_iter().flat_map(|code| code.split([' ', '=', ',']));
+        let options: Vec<&str> = words.filter(|w| w.len() > 2 && w.starts_with("--")).collect();
+        let missing: Vec<_> = options.iter().filter(|option| !exists(option)).collect();
+        assert!(missing.is_empty() && options.len() > 5, "{name} names options that are none: {missing:?}");
+    }
 }
 
 /// The text of every test that enforces, of the library and of the command, and of those of plans.
