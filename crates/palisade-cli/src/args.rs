@@ -26,6 +26,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     Why(Box<WhyArgs>),
     Status(StatusArgs),
+    Presets(PresetsArgs),
 }
 
 /// Run COMMAND confined: it reads, writes, connects and signals only what you grant
@@ -264,6 +265,18 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// List the presets, or all that one of them grants
+#[derive(clap::Args)]
+pub struct PresetsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// The preset to show: each path with its rights, whether it is on this system, and each port
+    #[arg(id = "preset_name", value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// What a policy is made of on the command line.

@@ -5,5 +5,6 @@ mod cli;
 mod common;
 mod hygiene;
 mod more_programs;
+mod presets;
 mod programs;
 mod why;
