@@ -15,7 +15,20 @@ use crate::{caps, quote};
 /// Everything that this kernel's Landlock can deny is denied, but for what the options grant. No root is needed, and
 /// nothing has to be set up. `palisade status` says what this kernel can enforce.
 #[derive(Parser)]
-#[command(name = "palisade", version, max_term_width = 100)]
+#[command(
+    name = "palisade",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  palisade status
+  palisade run --preset system,tmp --rwx . -- make
+  palisade why --preset system,tmp --rwx . write ~/.profile
+
+Exit status:
+  N    of run: COMMAND's own; of why: the answer; else 0
+  125  palisade itself failed, or was called wrongly: nothing was started"
+)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -26,6 +39,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     Why(Box<WhyArgs>),
     Status(StatusArgs),
+    Presets(PresetsArgs),
+    Man(ManArgs),
 }
 
 /// Run COMMAND confined: it reads, writes, connects and signals only what you grant
@@ -35,9 +50,6 @@ pub enum Command {
 ///
 /// What this kernel cannot restrict stays open, and is named if an option is about it: see `palisade status`, or use
 /// --strict. Programs that change the user, as sudo, run without their extra rights.
-///
-/// Exit status: COMMAND's own; 125 if palisade itself failed and nothing was started; 126 if COMMAND was found and
-/// cannot be run; 127 if it was not found.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -45,11 +57,18 @@ Examples:
   palisade run --preset system,tmp --rwx . -- make
   palisade run --preset system,tty --ro . -- less README.md
 
-\"Permission denied\"? Programs that start others need --preset system, those on a terminal --preset tty, and a new
-file is made in a folder: grant that with --rw. To ask which option allows something:
-  palisade why --preset system --ro . write out.txt
-To see what was refused:
-  strace -f -e status=failed palisade run … 2>&1 | grep -E 'EACCES|EPERM|EXDEV'")]
+Permission denied?
+  Programs that start others need --preset system, those on a terminal --preset tty, and a new file
+  is made in a folder: grant that with --rw. To ask which option allows something:
+    palisade why --preset system --ro . write out.txt
+  To see what was refused:
+    strace -f -e status=failed palisade run … 2>&1 | grep -E 'EACCES|EPERM|EXDEV'
+
+Exit status:
+  N    COMMAND's own
+  125  palisade itself failed, or was called wrongly: nothing was started
+  126  COMMAND was found and cannot be run
+  127  COMMAND was not found")]
 pub struct RunArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -155,7 +174,8 @@ impl Variable {
 /// This is about palisade alone: whether a file's owner and permissions allow it is another question, on which there is a
 /// note at most. Paths are looked up now, from the present folder.
 ///
-/// Exit status: 0 allowed; 1 refused; 3 cannot say, and why; 125 usage, or a failure of palisade's own.
+/// What is proposed is the least that allows it; on a folder it holds for all that is in it. A program that needs more of
+/// a folder is easier served with --ro, --rx or --rw for it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -164,8 +184,11 @@ Examples:
   palisade why --program ./deploy.sh --preset system exec ./deploy.sh
   palisade why --connect-tcp 443 connect-udp 53
 
-What is proposed is the least that allows it; on a folder it holds for all that is in it. A program that needs more of a
-folder is easier served with --ro, --rx or --rw for it.")]
+Exit status:
+  0    allowed
+  1    refused
+  3    it cannot be said, and why
+  125  palisade itself failed, or was called wrongly")]
 pub struct WhyArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -260,10 +283,61 @@ impl Action {
 
 /// Show what this kernel can enforce, and if it is nothing, how to turn it on
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade status
+  palisade status --json
+
+Exit status:
+  0    whatever this kernel can enforce
+  125  palisade itself failed, or was called wrongly")]
 pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// List the presets, or all that one of them grants
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade presets
+  palisade presets system
+  palisade presets dns --json
+
+Exit status:
+  0    listed
+  125  palisade itself failed, or was called wrongly, as with a NAME that is none")]
+pub struct PresetsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// The preset to show: each path with its rights, whether it is on this system, and each port
+    #[arg(id = "preset_name", value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Print the manual page of palisade, or of one of its commands
+///
+/// The pages are made of what --help prints, in the format of man.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade man run | man -l -
+  palisade man --out ~/.local/share/man/man1
+
+Exit status:
+  0    printed or written
+  125  palisade itself failed, or was called wrongly")]
+pub struct ManArgs {
+    /// Write all pages to this folder, and make it if it is not there
+    #[arg(long, value_name = "DIR", conflicts_with = "subcommand", value_parser = any_path())]
+    pub out: Option<PathBuf>,
+
+    /// The command whose page is printed, as run
+    #[arg(value_name = "SUBCOMMAND")]
+    pub subcommand: Option<String>,
 }
 
 /// What a policy is made of on the command line.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::decision::Grant;
 use crate::error::{Error, quoted};
 use crate::rights::Rights;
 use crate::rule::{Ports, Rule, Target};
@@ -199,6 +200,67 @@ impl Preset {
         }
     }
 
+    /// What it is for, in a few words.
+    ///
+    /// ```
+    /// assert_eq!(palisade::Preset::Tmp.about(), "/tmp: read, write, create and remove");
+    /// ```
+    pub fn about(self) -> &'static str {
+        match self {
+            Preset::Shared => "Shared libraries, and what the dynamic loader reads",
+            Preset::Stdio => {
+                "Standard input, output and error by name, harmless devices, time zones and locales"
+            }
+            Preset::Tty => {
+                "The terminal that was inherited, its ioctls too, and the descriptions of terminals"
+            }
+            Preset::Pty => "Making pseudo terminals, and all that the user has",
+            Preset::Tmp => "/tmp: read, write, create and remove",
+            Preset::VmInfo => "What the machine is and does: processors, memory, disks",
+            Preset::Dns => "Looking up names: the resolver's files and sockets, and port 53 by TCP and UDP",
+            Preset::Certs => "The certificates of authorities, wherever the links of their stores lead",
+            Preset::System => "The installed system, to read and execute, without the secrets of /etc",
+        }
+    }
+
+    /// The paths and ports that it grants, on any system: a path that does not exist is left out when it is enforced.
+    /// What is found only then is in [`Preset::besides`].
+    ///
+    /// ```
+    /// use palisade::{Grant, Preset, Rights};
+    /// let grants = Preset::Tmp.grants();
+    /// assert_eq!(grants, [Grant::Path { rights: Rights::RW, path: "/tmp".into() }]);
+    /// ```
+    pub fn grants(self) -> Vec<Grant> {
+        let paths = self.rules().into_iter().flat_map(|rule| {
+            let rights = rule.terms.rights;
+            rule.targets.into_iter().filter_map(move |target| match target {
+                Target::Path(path) => Some(Grant::Path { rights, path: path.to_path_buf() }),
+                _ => None,
+            })
+        });
+        let ports = self.ports().iter().map(|&(right, ports)| Grant::Port { right, ports });
+        paths.chain(ports).collect()
+    }
+
+    /// What else it grants, in words: what the process has open, and where links lead.
+    ///
+    /// ```
+    /// assert!(palisade::Preset::Tty.besides().is_some_and(|besides| besides.contains("if it is a terminal")));
+    /// ```
+    pub fn besides(self) -> Option<&'static str> {
+        match self {
+            Preset::Stdio => Some("what descriptors 0, 1 and 2 are open on: read or write, as each is open"),
+            Preset::Tty => Some(
+                "what descriptors 0, 1 and 2 are open on, if it is a terminal: read or write, as each is open, and ioctl_dev",
+            ),
+            Preset::Certs => {
+                Some("each file that a link in /etc/ssl/certs or /etc/pki/tls/certs leads to: read")
+            }
+            _ => None,
+        }
+    }
+
     /// All that it allows somewhere.
     ///
     /// ```
@@ -285,6 +347,18 @@ mod tests {
         }
         let error = "cert".parse::<Preset>().unwrap_err().to_string();
         assert_eq!(error, "\"cert\" is no preset; did you mean certs?");
+    }
+
+    #[test]
+    fn what_a_preset_grants_is_all_that_its_rules_do() {
+        for preset in Preset::ALL {
+            let rules = preset.rules();
+            let targets = rules.iter().flat_map(|rule| rule.targets.iter());
+            let (paths, found): (Vec<_>, Vec<_>) =
+                targets.partition(|target| matches!(target, Target::Path(_)));
+            assert_eq!(preset.grants().len(), paths.len() + preset.ports().len(), "{preset}");
+            assert_eq!(preset.besides().is_some(), !found.is_empty(), "{preset}");
+        }
     }
 
     #[test]

@@ -123,33 +123,12 @@ pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
         writeln!(f, "  allowed:")?;
     }
     for rule in rules {
-        writeln!(f, "    {}  {}", rule.target, in_words(rule.terms.rights, plan.handled))?;
+        writeln!(f, "    {}  {}", rule.target, rule.terms.rights.in_words_of(plan.handled))?;
     }
     for (right, ports) in &plan.ports {
         writeln!(f, "    port {ports}  {right}")?;
     }
     plan.notes().try_for_each(|note| writeln!(f, "  note: {note}"))
-}
-
-/// Rights for people: what the letters stand for, where all of a letter that is handled is there; else by name.
-fn in_words(rights: Rights, handled: Rights) -> String {
-    let words = [
-        (Rights::R, "read"),
-        (Rights::W, "write"),
-        (Rights::X, "execute"),
-        (Rights::C, "create, remove and rename"),
-    ];
-    let mut left = rights;
-    let mut found = Vec::new();
-    for (letter, word) in words {
-        let letter = letter & handled;
-        if !letter.is_empty() && rights.contains(letter) {
-            found.push(word);
-            left = left - letter;
-        }
-    }
-    found.extend(left.names());
-    found.join(", ")
 }
 
 /// How much of a category is enforced, in words.

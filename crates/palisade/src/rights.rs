@@ -330,6 +330,38 @@ impl Rights {
         Rights::CATEGORIES.into_iter().flat_map(name).collect()
     }
 
+    /// In words for people: what the letters stand for, where all that a letter stands for is there; else by name.
+    ///
+    /// ```
+    /// use palisade::Rights;
+    /// assert_eq!((Rights::RX | Rights::IOCTL_DEV).in_words(), "read, execute, ioctl_dev");
+    /// assert_eq!(Rights::READ_FILE.in_words(), "read_file");
+    /// ```
+    pub fn in_words(self) -> String {
+        self.in_words_of(Rights::all())
+    }
+
+    /// The same, where a letter stands for what of it is handled.
+    pub(crate) fn in_words_of(self, handled: Rights) -> String {
+        let words = [
+            (Rights::R, "read"),
+            (Rights::W, "write"),
+            (Rights::X, "execute"),
+            (Rights::C, "create, remove and rename"),
+        ];
+        let mut left = self;
+        let mut found = Vec::new();
+        for (letter, word) in words {
+            let letter = letter & handled;
+            if !letter.is_empty() && self.contains(letter) {
+                found.push(word);
+                left = left - letter;
+            }
+        }
+        found.extend(left.names());
+        found.join(", ")
+    }
+
     /// The ABI from which all of these can be restricted; `None` for the empty set.
     ///
     /// ```

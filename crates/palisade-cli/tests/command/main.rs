@@ -4,6 +4,8 @@ mod backstop;
 mod cli;
 mod common;
 mod hygiene;
+mod man;
 mod more_programs;
+mod presets;
 mod programs;
 mod why;
