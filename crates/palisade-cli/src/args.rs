@@ -39,6 +39,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     Why(Box<WhyArgs>),
     Status(StatusArgs),
+    Check(CheckArgs),
+    Show(Box<ShowArgs>),
     Presets(PresetsArgs),
     Man(ManArgs),
 }
@@ -295,6 +297,76 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Find what is wrong with policy files, and what may not be meant
+///
+/// Every mistake of a file is shown at once, with its line. Warnings are about what is allowed and may be more, or less,
+/// than you think; a policy that has some is valid.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade check palisade.toml
+  palisade check --deny-warnings policies/*.toml
+
+Exit status:
+  0    all are valid
+  1    all are valid, and there are warnings, under --deny-warnings
+  125  one is not valid; or palisade itself failed, or was called wrongly")]
+pub struct CheckArgs {
+    /// Fail if there are warnings
+    #[arg(long)]
+    pub deny_warnings: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Policy files, or policies by name
+    #[arg(required = true, value_name = "FILE|NAME")]
+    pub files: Vec<OsString>,
+}
+
+/// Show a policy as a kernel gets it, or written in another form
+///
+/// Take the grants of your `palisade run`. The tree says what is restricted, what is allowed where, and which option or line
+/// allows it; --kernel N says it of another kernel. toml and args write the policy as a file and as options.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade show -p palisade.toml
+  palisade show --preset system --rw build --kernel 4
+  palisade show --preset system,tmp --rwx . --format toml >palisade.toml
+
+Exit status:
+  0    shown
+  125  palisade itself failed, or was called wrongly, as with a policy that has mistakes")]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// Show what a kernel with Landlock ABI N would enforce, not this one
+    ///
+    /// --abi N shows that too, and also a policy that leaves alone what is newer.
+    #[arg(long, value_name = "N", help_heading = "What is shown")]
+    pub kernel: Option<Abi>,
+
+    /// In which form
+    #[arg(long, value_name = "FORMAT", default_value = "tree", help_heading = "What is shown")]
+    pub format: Format,
+}
+
+/// The form in which a policy is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Tree,
+    /// A policy file; includes and ceilings are not kept apart
+    Toml,
+    /// For programs: what the kernel is told, layer by layer
+    Json,
+    /// Options of palisade run
+    Args,
 }
 
 /// List the presets, or all that one of them grants

@@ -6,12 +6,14 @@
 mod args;
 mod backstop;
 mod caps;
+mod check;
 mod man;
 mod policy;
 mod presets;
 mod quote;
 mod run;
 mod say;
+mod show;
 mod status;
 mod sys;
 mod why;
@@ -31,6 +33,8 @@ fn command(words: Vec<OsString>) -> u8 {
         Ok(Args { command: Command::Run(args) }) => run::run(*args).map(|()| 0),
         Ok(Args { command: Command::Why(args) }) => why::why(&args),
         Ok(Args { command: Command::Status(args) }) => status::status(&args).map(|()| 0),
+        Ok(Args { command: Command::Check(args) }) => check::check(&args),
+        Ok(Args { command: Command::Show(args) }) => show::show(&args).map(|()| 0),
         Ok(Args { command: Command::Presets(args) }) => presets::presets(&args).map(|()| 0),
         Ok(Args { command: Command::Man(args) }) => man::man(&args).map(|()| 0),
         Err(error) => return usage(&error),

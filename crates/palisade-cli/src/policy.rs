@@ -44,12 +44,20 @@ impl<'a> Policies<'a> {
 
     /// The plans for a kernel: of the policy, with these rules besides, and of each ceiling.
     pub fn plans(&self, kernel: &Kernel, rules: Vec<Rule>, log: Log) -> Result<Vec<Plan>> {
+        self.layers(rules).map(|policy| policy.log(log).plan(kernel)).collect()
+    }
+
+    /// The same, whatever the kernel lacks.
+    pub fn plans_if_nothing_is_required(&self, kernel: &Kernel) -> Result<Vec<Plan>> {
+        self.layers(Vec::new()).map(|policy| policy.require_nothing().plan(kernel)).collect()
+    }
+
+    fn layers(&self, rules: Vec<Rule>) -> impl Iterator<Item = Policy> {
         let ceilings = self.ceilings.iter().map(|(_, file)| {
             let policy = self.as_required(file.policy().clone().ceiling());
             if self.args.ignore_missing { policy.ignore_missing() } else { policy }
         });
-        let all = [self.policy().rules(rules)].into_iter().chain(ceilings);
-        all.map(|policy| policy.log(log).plan(kernel)).collect()
+        [self.policy().rules(rules)].into_iter().chain(ceilings)
     }
 
     /// What files and options say together, without ceilings. Where several files do not agree on what is restricted, it is
@@ -185,6 +193,35 @@ impl<'a> Policies<'a> {
             _ => false,
         };
         self.files_of(layer).flat_map(PolicyFile::stated).find(grants).map(|stated| stated.origin.to_string())
+    }
+
+    /// The lines and options of a layer that are about just this path.
+    pub fn origins(&self, layer: usize, at: &Path) -> Vec<String> {
+        let options = if layer == 0 { self.args.stated() } else { Vec::new() };
+        let named = |stated: &&Stated| match &stated.what {
+            What::Grant(Grant::Path { path, .. }) => std::path::absolute(path).is_ok_and(|path| path == at),
+            _ => false,
+        };
+        let mut origins: Vec<String> = Vec::new();
+        let all = self.files_of(layer).flat_map(PolicyFile::stated).chain(&options);
+        for origin in all.filter(named).map(|stated| stated.origin.to_string()) {
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+        origins
+    }
+
+    /// What the files say of the environment, as one file would.
+    pub fn environment(&self) -> Environment {
+        let mut all = Environment::default();
+        for environment in self.files.iter().map(PolicyFile::environment) {
+            all.clear |= environment.clear;
+            all.pass.extend(
+                environment.pass.iter().filter(|name| !all.pass.contains(name)).cloned().collect::<Vec<_>>(),
+            );
+        }
+        all
     }
 
     /// Where a path is named, for an error about it.

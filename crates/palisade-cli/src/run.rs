@@ -80,7 +80,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
 }
 
 /// The plans, which say what the backstop closes of what is lost to Landlock; and what it closes.
-fn close(plans: Vec<Plan>, closed: Closed) -> (Vec<Plan>, Closed) {
+pub fn close(plans: Vec<Plan>, closed: Closed) -> (Vec<Plan>, Closed) {
     if !backstop::exists() {
         return (plans, Closed::default());
     }

@@ -298,7 +298,16 @@ impl Policy {
     ///
     /// It has what a file cannot say: a rule on a descriptor, a quiet rule, flags of the log.
     pub fn to_toml(&self) -> Result<String> {
-        write::toml(self, &Environment::default())
+        self.to_toml_with(&Environment::default())
+    }
+
+    /// As [`Policy::to_toml`], and what a file says of the environment.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::to_toml`].
+    pub fn to_toml_with(&self, environment: &Environment) -> Result<String> {
+        write::toml(self, environment)
     }
 
     /// The policy as options of the command `palisade run`.
@@ -443,15 +452,6 @@ impl PolicyFile {
     /// The files that were read, without links: it, and what it includes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.read.iter().map(PathBuf::as_path)
-    }
-
-    /// As [`Policy::to_toml`], and what it says of the environment.
-    ///
-    /// # Errors
-    ///
-    /// None: it was a file.
-    pub fn to_toml(&self) -> Result<String> {
-        write::toml(&self.policy, &self.environment)
     }
 
     /// What in it may not be what was meant: see [`Warning`].
@@ -627,8 +627,16 @@ impl Reader<'_> {
         } else {
             let folder = self.above.last().map_or(Path::new("."), |source| &source.folder);
             let file = locate::expand(&parse::Word::Text(word.to_owned()), folder, self.variables)?.path;
-            let found = locate::open(&file);
-            Found::Policy(found.map_err(|(message, hint)| (format!("{} {message}", printable(&file)), hint))?)
+            // Shown as short as it can be found.
+            let here = std::env::current_dir().ok();
+            let shown = here
+                .and_then(|here| file.strip_prefix(here).ok().map(Path::to_owned))
+                .unwrap_or(file.clone());
+            let found =
+                locate::open(&file).map(|source| Source { name: printable(&shown).to_string(), ..source });
+            Found::Policy(
+                found.map_err(|(message, hint)| (format!("{} {message}", printable(&shown)), hint))?,
+            )
         };
         let source = match found {
             Found::Policy(source) => source,

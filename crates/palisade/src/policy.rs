@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::preset::Preset;
 use crate::report::{Outcome, Report};
 use crate::rights::{Abi, Rights};
-use crate::rule::{Paths, Ports, Rule, ro, rw, rwx, rx};
+use crate::rule::{Paths, Ports, Rule, Target, ro, rw, rwx, rx};
 use crate::uapi::Log;
 
 /// What a program may do; all else that Landlock can restrict is refused.
@@ -245,6 +245,20 @@ impl Policy {
     pub fn ignore_missing(mut self) -> Policy {
         self.rules.iter_mut().for_each(|rule| rule.terms.optional = true);
         self
+    }
+
+    /// Makes each relative path absolute, by the current folder; links stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// The current folder cannot be found; as of [`std::path::absolute`].
+    pub fn absolute(mut self) -> std::io::Result<Policy> {
+        for target in self.rules.iter_mut().flat_map(|rule| &mut rule.targets) {
+            if let Target::Path(path) = target {
+                *path = std::path::absolute(&**path)?.into();
+            }
+        }
+        Ok(self)
     }
 
     /// Requires nothing: enforces what the kernel can, and succeeds even where that is nothing at all. Look at the

@@ -5,8 +5,10 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use crate::plan::{Lost, Plan};
+use crate::preset::Preset;
 use crate::printable;
 use crate::rights::Rights;
+use crate::rule::{Ports, Target};
 
 /// What holds after a policy was enforced: as sentences ([`Display`](fmt::Display)), and right by right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,10 +115,57 @@ impl Report {
     }
 }
 
+impl Plan {
+    /// How much of each category would be enforced, in words: its name, and as "enforced" or "NOT ENFORCED: needs ABI 6 (Linux
+    /// 6.12)".
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy};
+    /// let plan = Policy::new().plan(&Kernel::new(Abi::V6))?;
+    /// assert!(plan.standing().any(|(category, how)| category == "tcp" && how == "enforced"));
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    pub fn standing(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let standing = |(name, category)| (name, Standing { plan: self, category }.to_string());
+        Rights::CATEGORIES.into_iter().map(standing)
+    }
+
+    /// What rules would allow on paths, as they are named: the path, the rights in the words that a kernel of this plan's can
+    /// restrict, and the preset that the rule is from.
+    ///
+    /// ```
+    /// use palisade::{Abi, Kernel, Policy};
+    /// let plan = Policy::new().rw("/srv").plan(&Kernel::new(Abi::V6))?;
+    /// let (path, rights, _) = plan.paths().next().unwrap();
+    /// assert_eq!((path.to_str(), rights.as_str()), (Some("/srv"), "read, write, create, remove and rename"));
+    /// # Ok::<(), palisade::Error>(())
+    /// ```
+    pub fn paths(&self) -> impl Iterator<Item = (&Path, String, Option<Preset>)> {
+        self.rules.iter().filter(|rule| !rule.terms.rights.is_empty()).filter_map(|rule| match &rule.target {
+            Target::Path(path) => {
+                Some((&**path, rule.terms.rights.in_words_of(self.handled), rule.terms.from))
+            }
+            _ => None,
+        })
+    }
+
+    /// What else rules would allow, as "descriptor 1 (as it is open)": what it is on, and the rights in words.
+    pub fn besides_paths(&self) -> impl Iterator<Item = (String, String)> {
+        let others = self.rules.iter().filter(|rule| !matches!(rule.target, Target::Path(_)));
+        let others = others.filter(|rule| !rule.terms.rights.is_empty());
+        others.map(|rule| (rule.target.to_string(), rule.terms.rights.in_words_of(self.handled)))
+    }
+
+    /// The ports that rules would allow, each with its right.
+    pub fn ports(&self) -> impl Iterator<Item = (Rights, Ports)> {
+        self.ports.iter().copied()
+    }
+}
+
 /// The lines that plan and report share: each category, what is allowed, and the notes.
 pub(crate) fn describe(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
-    for (name, category) in Rights::CATEGORIES {
-        writeln!(f, "  {name:<9} {}", Standing { plan, category })?;
+    for (name, standing) in plan.standing() {
+        writeln!(f, "  {name:<9} {standing}")?;
     }
     let mut rules = plan.rules.iter().filter(|rule| !rule.terms.rights.is_empty()).peekable();
     if rules.peek().is_some() || !plan.ports.is_empty() {
@@ -195,7 +244,6 @@ mod json {
     use super::*;
     use crate::kernel::Kernel;
     use crate::plan::PathRule;
-    use crate::rule::{Ports, Target};
     use crate::text::serialize_path;
 
     impl Serialize for Kernel {

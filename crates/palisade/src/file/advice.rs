@@ -125,7 +125,10 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
             );
         }
         if let Some(wider) = wider(at, &on_paths, stated) {
-            warn(rule.origin, format!("this allows nothing that {wider} does not allow already"));
+            warn(
+                rule.origin,
+                format!("{} gets nothing here that {wider} does not give already", printable(rule.path)),
+            );
         }
     }
     ports(stated, &mut warn);
@@ -159,7 +162,7 @@ fn wider(at: usize, rules: &[OnPath<'_>], stated: &[&Stated]) -> Option<String> 
             && (!same || *other_at < at)
     });
     if let Some((_, other)) = by_rule {
-        return Some(other.origin.to_string());
+        return Some(format!("{} ({})", printable(other.path), other.origin));
     }
     presets(stated).into_iter().find(|wide| covers(wide.rights, &wide.real)).map(|wide| wide.name)
 }
