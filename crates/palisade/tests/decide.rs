@@ -1,6 +1,7 @@
 //! What the model answers, by tables: for any kernel, whatever this one is. That it is true is what tests/model shows.
 #![cfg(target_os = "linux")]
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -9,6 +10,11 @@ use std::path::{Path, PathBuf};
 use palisade::{
     Abi, Decision, Domain, FileKind, Kernel, Open, Policy, Ports, Request, Rights, fd, path, ro, rw,
 };
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::TestRunner;
 
 fn kernel(abi: u32) -> Kernel {
     Kernel::new(Abi::new(abi).unwrap())
@@ -418,4 +424,98 @@ fn optional_rules_and_presets_count_as_they_are_there() {
     let decision = decide(Path::new("/etc/passwd"));
     let granted: Vec<_> = decision.rules().map(|granted| granted.preset).collect();
     assert_eq!(granted, [Some(palisade::Preset::System)]);
+}
+
+/// A policy on the tree: for each folder and file nothing or some rights, and what is left alone.
+fn any_policy(tree: &Tree) -> impl Strategy<Value = Policy> + use<> {
+    let places = ["", "in", "in/sub", "in/file", "out", "out/file", "moved"];
+    let places: Vec<PathBuf> = places.into_iter().map(|name| tree.at(name)).collect();
+    let rights = vec![
+        Rights::RO,
+        Rights::RW,
+        Rights::RWX,
+        Rights::W,
+        Rights::C,
+        Rights::R | Rights::MAKE_REG | Rights::REMOVE_FILE,
+    ];
+    let alone =
+        vec![Rights::empty(), Rights::FS, Rights::REFER, Rights::NET, Rights::SIGNAL, Rights::TRUNCATE];
+    let rules = vec((select(places), select(rights)), 0..5);
+    let port = proptest::option::of(0..4_u16);
+    (rules, select(alone), port, 1..=11_u32).prop_map(|(rules, alone, port, abi)| {
+        let policy = Policy::new().abi(Abi::new(abi).unwrap()).unrestricted(alone);
+        let policy = rules.into_iter().fold(policy, |policy, (place, rights)| {
+            let rights = if place.is_dir() { rights } else { Rights::READ_FILE };
+            policy.rule(path(place).rights(rights))
+        });
+        let policy = port.map_or(policy.clone(), |port| policy.connect_tcp(port));
+        policy.require_nothing()
+    })
+}
+
+fn requests(tree: &Tree) -> Vec<Request> {
+    let at = |name: &str| tree.at(name);
+    let mut all = vec![Request::signal(), Request::connect_abstract(), Request::bind_tcp(2)];
+    all.extend((0..4).map(Request::connect_tcp));
+    for name in ["in/file", "in/sub/file", "out/file", "in/to_out/file", "in/new"] {
+        let path = at(name);
+        all.extend([
+            Request::read(&path),
+            Request::write(&path),
+            Request::create(&path),
+            Request::unlink(&path),
+        ]);
+        all.extend([Request::truncate(&path), Request::rename(&path, at("moved/new"))]);
+        all.extend([Request::rename(&path, at("out/new")), Request::link(&path, at("in/sub/new"))]);
+    }
+    all.extend(["in", "in/sub", "out"].map(|name| Request::list(at(name))));
+    all
+}
+
+#[test]
+fn adding_a_policy_never_removes_what_is_handled_and_a_ceiling_never_allows() {
+    let tree = Tree::new();
+    let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+    let strategy = (any_policy(&tree), any_policy(&tree), select(vec![1, 2, 4, 7, 11]));
+    let requests = requests(&tree);
+    let counts = [const { Cell::new(0) }; 3];
+    TestRunner::new(config)
+        .run(&strategy, |(one, two, abi)| {
+            let kernel = kernel(abi);
+            let domain = |policies: &[Policy]| {
+                Domain::new(policies.iter().map(|policy| policy.plan(&kernel).unwrap())).unwrap()
+            };
+            let (alone, other) = (domain(&[one.clone()]), domain(&[two.clone()]));
+            let ceiling = two.clone().ceiling();
+            let within = domain(&[one.clone(), ceiling.clone()]);
+            let turned = domain(&[ceiling.clone(), one.clone()]);
+            let joined = domain(&[one.clone().join(two.clone())]);
+            let joined_turned = domain(&[two.join(one)]);
+            let above = domain(&[ceiling]);
+            for request in &requests {
+                let ask = |domain: &Domain| domain.decide(request).is_allowed();
+                let (alone, other, above) = (ask(&alone), ask(&other), ask(&above));
+                // A ceiling takes away what it refuses, and no more but for moves, of which each layer is asked together.
+                prop_assert!(!ask(&within) || (alone && above), "{request}");
+                prop_assert_eq!(
+                    within.decide(request).errno(),
+                    turned.decide(request).errno(),
+                    "{}",
+                    request
+                );
+                // What takes one right and neither allows is not allowed by both together.
+                let text = request.to_string();
+                let takes_one =
+                    !["write", "create", "rename", "link"].iter().any(|word| text.starts_with(word));
+                prop_assert!(!takes_one || alone || other || !ask(&joined), "{text}");
+                prop_assert_eq!(ask(&joined), ask(&joined_turned), "{}", request);
+                for (count, counts_now) in counts.iter().zip([ask(&within), ask(&joined), !alone]) {
+                    count.set(count.get() + u32::from(counts_now));
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    // Else nothing was tried.
+    assert!(counts.iter().all(|count| count.get() > 1000), "{counts:?}");
 }

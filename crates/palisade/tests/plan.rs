@@ -147,6 +147,16 @@ impl Asked {
         }
     }
 
+    /// What it requires is in the policy.
+    fn requiring(&self) -> Policy {
+        match self.require {
+            Require::Unsaid => self.policy(),
+            Require::These(rights) => self.policy().require(rights),
+            Require::Everything => self.policy().strict(),
+            Require::Nothing => self.policy().require_nothing(),
+        }
+    }
+
     /// Never an error, for what is invalid is not asked here.
     fn best_effort(&self, kernel: &Kernel) -> Plan {
         self.policy().best_effort().plan(kernel).unwrap()
@@ -280,6 +290,38 @@ fn config() -> ProptestConfig {
 
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn joining_never_removes_what_is_handled_and_the_order_does_not_matter(
+        one in any_policy(),
+        two in any_policy(),
+        kernel in any_kernel(),
+    ) {
+        let joined = one.requiring().join(two.requiring());
+        let turned = two.requiring().join(one.requiring());
+        let plan = joined.clone().require_nothing().plan(&kernel).unwrap();
+        // What is granted for every port is not restricted, whoever grants it.
+        let any = |call: &Call| if matches!(call, Call::Port(..)) { call.leaves_alone() } else { Rights::empty() };
+        let granted: Rights = one.calls.iter().chain(&two.calls).map(any).collect();
+        let handled = (one.requested() | two.requested()) - granted;
+        prop_assert_eq!(plan.requested(), handled);
+        prop_assert!(plan.enforced().contains((handled & of_kernel(&kernel)) - Rights::REFER));
+        let turned_plan = turned.clone().require_nothing().plan(&kernel).unwrap();
+        prop_assert_eq!(
+            (plan.requested(), plan.enforced(), lost(&plan)),
+            (turned_plan.requested(), turned_plan.enforced(), lost(&turned_plan))
+        );
+        // Where the joined one is enforced, each alone would be.
+        let enforceable = |policy: &Policy| policy.plan(&kernel).is_ok();
+        prop_assert_eq!(enforceable(&joined), enforceable(&turned));
+        let required = (one.required() | two.required()) - granted;
+        let strict = matches!(one.require, Require::Everything) || matches!(two.require, Require::Everything);
+        let required = if strict { handled } else { required };
+        prop_assert_eq!(
+            enforceable(&joined),
+            of_kernel(&kernel).contains(required)
+        );
+    }
 
     #[test]
     fn what_is_requested_is_enforced_or_lost_and_never_both(asked in any_policy(), kernel in any_kernel()) {

@@ -70,6 +70,9 @@ pub(super) fn parse(text: &str) -> (Document, Vec<Mistake>) {
     }
     // What a file with a mistake in its form says is looked at all the same.
     parser.file(table.get_ref());
+    // A table is in the order of its keys.
+    parser.document.allowed.sort_by_key(|allowed| allowed.path.at.start);
+    parser.document.ports.sort_by_key(|ports| ports.at.start);
     parser.mistakes.sort_by_key(|mistake| mistake.at.start);
     parser.mistakes.dedup();
     (parser.document, parser.mistakes)

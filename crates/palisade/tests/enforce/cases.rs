@@ -2,6 +2,7 @@
 
 mod audit;
 mod child;
+mod compose;
 mod devices;
 mod exec;
 mod files;
@@ -44,4 +45,5 @@ pub const ALL: &[&[Case]] = &[
     presets::CASES,
     overlay::CASES,
     child::CASES,
+    compose::CASES,
 ];

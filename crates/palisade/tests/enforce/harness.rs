@@ -304,6 +304,12 @@ impl Layers for Policy {
     }
 }
 
+impl Layers for Vec<Policy> {
+    fn layers(self) -> Vec<Policy> {
+        self
+    }
+}
+
 impl<const N: usize> Layers for [Policy; N] {
     fn layers(self) -> Vec<Policy> {
         self.into()
