@@ -490,8 +490,9 @@ fn adding_a_policy_never_removes_what_is_handled_and_a_ceiling_never_allows() {
             let within = domain(&[one.clone(), ceiling.clone()]);
             let turned = domain(&[ceiling.clone(), one.clone()]);
             let joined = domain(&[one.clone().join(two.clone())]);
-            let joined_turned = domain(&[two.join(one)]);
+            let joined_turned = domain(&[two.clone().join(one.clone())]);
             let above = domain(&[ceiling]);
+            let handled = one.plan(&kernel).unwrap().enforced() | two.plan(&kernel).unwrap().enforced();
             for request in &requests {
                 let ask = |domain: &Domain| domain.decide(request).is_allowed();
                 let (alone, other, above) = (ask(&alone), ask(&other), ask(&above));
@@ -509,6 +510,9 @@ fn adding_a_policy_never_removes_what_is_handled_and_a_ceiling_never_allows() {
                     !["write", "create", "rename", "link"].iter().any(|word| text.starts_with(word));
                 prop_assert!(!takes_one || alone || other || !ask(&joined), "{text}");
                 prop_assert_eq!(ask(&joined), ask(&joined_turned), "{}", request);
+                let decision = joined.decide(request);
+                let open: Rights = decision.unrestricted().map(|(right, _)| right).collect();
+                prop_assert!(!open.intersects(handled), "{request}: {open} is open");
                 for (count, counts_now) in counts.iter().zip([ask(&within), ask(&joined), !alone]) {
                     count.set(count.get() + u32::from(counts_now));
                 }
