@@ -28,7 +28,7 @@ struct Fault {
 /// The ABI that the cases run on: one that has none of what came later.
 const ABI: u32 = 7;
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 13] = [
     Fault {
         name: "one bit wrong in the table",
         file: "src/uapi.rs",
@@ -54,6 +54,15 @@ const FAULTS: [Fault; 12] = [
         wrong: "let on_files = false;",
         plan: &["what_is_enforced_is_what_was_asked_and_the_kernel_has"],
         enforce: &["refer_left_alone_is_refused_all_the_same"],
+        model: false,
+    },
+    Fault {
+        name: "policies that are joined handle what both handle",
+        file: "src/policy.rs",
+        right: "let handled = self.handleable() | other.handleable();",
+        wrong: "let handled = self.handleable() & other.handleable();",
+        plan: &["joining_never_removes_what_is_handled_and_the_order_does_not_matter"],
+        enforce: &["joining_never_removes_what_is_handled"],
         model: false,
     },
     Fault {

@@ -11,6 +11,8 @@ mod guest;
 #[cfg(target_os = "linux")]
 mod kernels;
 #[cfg(target_os = "linux")]
+mod schema;
+#[cfg(target_os = "linux")]
 mod sys;
 
 #[cfg(target_os = "linux")]
@@ -40,6 +42,12 @@ fn main() -> std::process::ExitCode {
         },
         /// Builds the library with one fault each, which the tests have to find.
         Faults,
+        /// Whether docs/policy.schema.json, the JSON Schema of policy files, is current.
+        Schema {
+            /// Write it.
+            #[arg(long)]
+            write: bool,
+        },
         /// Prints what this kernel answers to a few hundred calls of Landlock's.
         Answers,
     }
@@ -52,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Task::Kernels(options) => kernels::run(&options),
         Task::Emulate { kernel, errata, command } => emulate::run(kernel, errata, &command),
         Task::Faults => faults::run(),
+        Task::Schema { write } => schema::run(write),
         Task::Answers => answers::print().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

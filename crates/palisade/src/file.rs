@@ -370,6 +370,12 @@ impl PolicyFile {
         locate::BUILT_IN
     }
 
+    /// The names that are there everywhere: of built-in policies, and of presets.
+    pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+        let presets = Preset::ALL.into_iter().map(Preset::name);
+        locate::BUILT_IN.iter().map(|(name, _)| *name).chain(presets)
+    }
+
     /// Whether a word is a name to [`PolicyFile::find`], and not a file.
     pub fn is_name(word: impl AsRef<OsStr>) -> bool {
         locate::is_name(word.as_ref())

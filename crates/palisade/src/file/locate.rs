@@ -95,8 +95,7 @@ pub(super) fn named(name: &str, variables: Variables<'_>) -> Result<Found, Refus
 
 /// Every name that there is, in the order in which they are looked up.
 pub(super) fn names(variables: Variables<'_>) -> Vec<String> {
-    let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
-    names.extend(Preset::ALL.into_iter().map(|preset| preset.name().to_owned()));
+    let mut names: Vec<String> = super::PolicyFile::built_in_names().map(str::to_owned).collect();
     let files = folders(variables).into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
     let mut found: Vec<String> = files
         .flatten()
@@ -133,12 +132,11 @@ pub(super) fn open(path: &Path) -> Result<Source, Refused> {
         }
         _ => (format!("cannot be read: {error}"), String::new()),
     };
+    // Once before, for to open a device alone may do something.
+    regular(&std::fs::metadata(path).map_err(not_opened)?)?;
     let mut file = open_to_read(path).map_err(not_opened)?;
     let opened = file.metadata().map_err(not_opened)?;
-    if !opened.is_file() {
-        let what = if opened.is_dir() { "a folder" } else { "a pipe, a device or the like" };
-        return refused(format!("is {what}, and a policy is a regular file"), "");
-    }
+    regular(&opened)?;
     if opened.len() > MOST {
         return refused("is larger than 1 MiB, the most that a policy can have", "");
     }
@@ -161,6 +159,11 @@ pub(super) fn open(path: &Path) -> Result<Source, Refused> {
     })?;
     let folder = real.parent().map_or_else(PathBuf::new, Path::to_owned);
     Ok(Source { name: printable(path).to_string(), text, folder, path: Some(real) })
+}
+
+fn regular(file: &std::fs::Metadata) -> Result<(), Refused> {
+    let what = if file.is_dir() { "a folder" } else { "a pipe, a device or the like" };
+    if file.is_file() { Ok(()) } else { refused(format!("is {what}, and a policy is a regular file"), "") }
 }
 
 #[cfg(unix)]
