@@ -336,7 +336,7 @@ pub struct CheckArgs {
 Examples:
   palisade show -p palisade.toml
   palisade show --preset system --rw build --kernel 4
-  palisade show --preset system,tmp --rwx . --format toml >palisade.toml
+  palisade show --preset system,tmp --rwx . --format toml
 
 Exit status:
   0    shown

@@ -274,3 +274,154 @@ pub fn say_mistakes(error: &Error) -> usize {
 fn is_passed(environment: &Environment, name: &OsStr) -> bool {
     environment.pass.iter().any(|passed| OsStr::new(passed) == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use clap::Parser;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    /// The policy that options say.
+    fn policy(words: &[OsString]) -> Policy {
+        let words = [OsString::from("palisade"), "show".into()].into_iter().chain(words.iter().cloned());
+        let Ok(Args { command: Command::Show(args) }) = Args::try_parse_from(words) else {
+            panic!("no options of show")
+        };
+        let Ok(policies) = Policies::read(&args.policy) else { panic!("no policy") };
+        policies.policy()
+    }
+
+    /// Absolute, with everything in it that means something to TOML, to a policy file, to a shell or to --allow.
+    fn any_path() -> impl Strategy<Value = OsString> {
+        let parts = [
+            "a", "b c", "~", "$", "${HOME}", "$$", "é", "\"", "'", "\\", "\n", "\t", "\u{1b}", "#", "=", ",",
+            ":", "..", "-", "[", "{", "\u{202e}",
+        ];
+        let parts = parts.map(|part| part.as_bytes().to_vec()).into_iter().chain([vec![0xff], vec![0xc3]]);
+        vec(select(parts.collect::<Vec<_>>()), 1..4)
+            .prop_map(|parts| OsString::from_vec([b"/".to_vec(), parts.join(&b'/')].concat()))
+    }
+
+    fn with(
+        option: &'static str,
+        value: impl Strategy<Value = OsString> + 'static,
+        most: usize,
+    ) -> BoxedStrategy<Vec<OsString>> {
+        let each = move |values: Vec<OsString>| {
+            values.into_iter().flat_map(|value| [option.into(), value]).collect()
+        };
+        vec(value, 0..=most).prop_map(each).boxed()
+    }
+
+    fn names(all: &'static [&'static str]) -> impl Strategy<Value = OsString> {
+        subsequence(all, 1..=all.len()).prop_map(|names| names.join(",").into())
+    }
+
+    fn any_ports() -> impl Strategy<Value = OsString> {
+        let range = (any::<u16>(), 1..9_u16).prop_map(|(first, more)| match first.checked_add(more) {
+            Some(last) => format!("{first}-{last}"),
+            None => first.to_string(),
+        });
+        prop_oneof![any::<u16>().prop_map(|port| port.to_string()), range, Just("any".to_owned())]
+            .prop_map(OsString::from)
+    }
+
+    fn any_allowed() -> impl Strategy<Value = OsString> {
+        let kind = select(vec!["", "f:", "d:"]);
+        let letters = select(vec!["r", "w", "rw", "x", "c", "rwx", "rwxc"]);
+        let names = names(&[
+            "execute",
+            "write_file",
+            "read_dir",
+            "make_char",
+            "make_reg",
+            "ioctl_dev",
+            "resolve_unix",
+        ]);
+        let rights = prop_oneof![
+            letters.clone().prop_map(OsString::from),
+            names,
+            letters.prop_map(|letters| OsString::from(format!("{letters},ioctl_dev"))),
+        ];
+        (kind, rights, any_path()).prop_map(|(kind, rights, path)| {
+            let mut value = OsString::from(kind);
+            value.push(rights);
+            value.push(":");
+            value.push(path);
+            value
+        })
+    }
+
+    fn any_args() -> impl Strategy<Value = Vec<OsString>> {
+        const RIGHTS: &[&str] =
+            &["fs", "devices", "unix", "tcp", "udp", "abstract", "signal", "refer", "truncate"];
+        const PRESETS: &[&str] =
+            &["shared", "stdio", "tty", "pty", "tmp", "vminfo", "dns", "certs", "system"];
+        let required = prop_oneof![
+            Just(Vec::new()),
+            Just(vec![OsString::from("--strict")]),
+            Just(vec!["--best-effort".into()]),
+            names(RIGHTS).prop_map(|names| vec!["--require".into(), names]),
+        ];
+        let missing = select(vec![vec![], vec![OsString::from("--ignore-missing")]]);
+        let parts: Vec<BoxedStrategy<Vec<OsString>>> = vec![
+            with("--abi", (1..12_u32).prop_map(|abi| abi.to_string().into()), 1),
+            with("--unrestricted", names(RIGHTS), 2),
+            with("--preset", names(PRESETS), 2),
+            with("--ro", any_path(), 3),
+            with("--rx", any_path(), 3),
+            with("--rw", any_path(), 3),
+            with("--rwx", any_path(), 3),
+            with("--unix", any_path(), 2),
+            with("--allow", any_allowed(), 4),
+            with("--connect-tcp", any_ports(), 3),
+            with("--bind-tcp", any_ports(), 3),
+            with("--connect-udp", any_ports(), 2),
+            with("--bind-udp", any_ports(), 2),
+            required.boxed(),
+            missing.boxed(),
+        ];
+        parts.prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn options_become_a_file_and_the_same_options_again(args in any_args()) {
+            let said = policy(&args);
+            let words = said.to_args().unwrap();
+            let file = said.to_toml().unwrap();
+            let read = PolicyFile::parse(&file, Path::new("/elsewhere"), &|_| None);
+            let read = read.unwrap_or_else(|error| panic!("{error}\n{file}"));
+            prop_assert_eq!(read.policy().to_args().unwrap(), words.clone(), "{}", file);
+            prop_assert_eq!(read.policy().to_toml().unwrap(), file);
+            // The options that are written say the same as those that were given, on every kernel.
+            let again = policy(&words);
+            prop_assert_eq!(again.to_args().unwrap(), words);
+            for abi in 1..12 {
+                let plan = |policy: &Policy| {
+                    let kernel = Kernel::new(palisade::Abi::new(abi).unwrap());
+                    policy.plan(&kernel).map(|plan| plan.to_string()).map_err(|error| error.to_string())
+                };
+                let sorted = |plan: std::result::Result<String, String>| {
+                    plan.map(|text| {
+                        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                        lines.sort();
+                        lines.dedup();
+                        lines
+                    })
+                };
+                let expected = sorted(plan(&said));
+                prop_assert_eq!(&sorted(plan(&again)), &expected);
+                prop_assert_eq!(&sorted(plan(read.policy())), &expected);
+            }
+        }
+    }
+}
