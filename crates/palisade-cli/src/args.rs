@@ -42,6 +42,7 @@ pub enum Command {
     Check(CheckArgs),
     Show(Box<ShowArgs>),
     Presets(PresetsArgs),
+    Completions(CompletionsArgs),
     Man(ManArgs),
 }
 
@@ -388,6 +389,45 @@ pub struct PresetsArgs {
     /// The preset to show: each path with its rights, whether it is on this system, and each port
     #[arg(id = "preset_name", value_name = "NAME")]
     pub name: Option<String>,
+}
+
+/// Print the script by which a shell completes the words of palisade
+///
+/// Commands, options, presets, rights, files and programs complete with TAB. bash reads the script from
+/// ~/.local/share/bash-completion/completions/palisade, where bash-completion is installed; fish from
+/// ~/.config/fish/completions/palisade.fish; zsh from a file _palisade in a folder of $fpath. Of elvish it belongs to
+/// rc.elv. All of them ask the palisade that is in PATH.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade completions bash > ~/.local/share/bash-completion/completions/palisade
+  palisade completions fish > ~/.config/fish/completions/palisade.fish
+  palisade completions zsh > ~/.zfunc/_palisade
+  palisade completions elvish >> ~/.config/elvish/rc.elv
+
+Exit status:
+  0    printed
+  125  palisade itself failed, or was called wrongly")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(required_unless_present = "complete")]
+    pub shell: Option<Shell>,
+
+    /// What the scripts ask: what may the last of these words become?
+    #[arg(long, hide = true, conflicts_with = "shell")]
+    pub complete: bool,
+
+    #[arg(last = true, hide = true, requires = "complete")]
+    pub words: Vec<OsString>,
+}
+
+/// A shell that there is a script for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Zsh,
 }
 
 /// Print the manual page of palisade, or of one of its commands

@@ -45,6 +45,11 @@ const NAMES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
+/// All names that --keep-caps takes.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ["all"].into_iter().chain(NAMES)
+}
+
 /// The set that a word of --keep-caps means, bit N for capability N: `all`, or a name with or without `cap_`.
 pub fn parse(word: &str) -> Result<u64, String> {
     let name = word.to_ascii_lowercase();

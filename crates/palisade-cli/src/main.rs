@@ -7,6 +7,7 @@ mod args;
 mod backstop;
 mod caps;
 mod check;
+mod completions;
 mod man;
 mod policy;
 mod presets;
@@ -36,6 +37,7 @@ fn command(words: Vec<OsString>) -> u8 {
         Ok(Args { command: Command::Check(args) }) => check::check(&args),
         Ok(Args { command: Command::Show(args) }) => show::show(&args).map(|()| 0),
         Ok(Args { command: Command::Presets(args) }) => presets::presets(&args).map(|()| 0),
+        Ok(Args { command: Command::Completions(args) }) => completions::completions(args).map(|()| 0),
         Ok(Args { command: Command::Man(args) }) => man::man(&args).map(|()| 0),
         Err(error) => return usage(&error),
     };

@@ -168,7 +168,7 @@ mod tests {
             let examples = lines_of(&command, EXAMPLES);
             assert!(!examples.is_empty(), "{name} --help has no \"Examples:\"");
             for example in examples {
-                let words = example.split_whitespace().take_while(|word| *word != "|");
+                let words = example.split_whitespace().take_while(|word| !word.starts_with(['>', '|']));
                 let parsed = Args::command().try_get_matches_from(words);
                 assert!(parsed.is_ok(), "{name}: {example}: {}", parsed.unwrap_err());
             }

@@ -45,7 +45,7 @@ fn escaped(bytes: &[u8]) -> String {
 }
 
 /// Whether a character would do something to a terminal, or deceive who reads it.
-fn is_harmful(c: char) -> bool {
+pub fn is_harmful(c: char) -> bool {
     let mut buffer = [0; 4];
     let text: &str = c.encode_utf8(&mut buffer);
     c != '\\' && printable(text).to_string() != text

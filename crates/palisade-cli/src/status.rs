@@ -7,7 +7,7 @@ use crate::args::StatusArgs;
 use crate::{Failure, backstop, say};
 
 /// What each category is, for a reader who does not know Landlock.
-const ABOUT: [(&str, &str); 7] = [
+pub const ABOUT: [(&str, &str); 7] = [
     ("fs", "files and folders"),
     ("devices", "ioctl on devices"),
     ("unix", "UNIX sockets by path"),

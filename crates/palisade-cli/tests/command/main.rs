@@ -3,6 +3,7 @@
 mod backstop;
 mod cli;
 mod common;
+mod completions;
 mod hygiene;
 mod man;
 mod more_programs;
