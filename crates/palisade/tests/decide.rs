@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 
 use palisade::{
     Abi, Decision, Domain, FileKind, Kernel, Open, Policy, Ports, Request, Rights, fd, path, ro, rw,
@@ -485,7 +486,7 @@ fn adding_a_policy_never_removes_what_is_handled_and_a_ceiling_never_allows() {
             let domain = |policies: &[Policy]| {
                 Domain::new(policies.iter().map(|policy| policy.plan(&kernel).unwrap())).unwrap()
             };
-            let (alone, other) = (domain(&[one.clone()]), domain(&[two.clone()]));
+            let (alone, other) = (domain(from_ref(&one)), domain(from_ref(&two)));
             let ceiling = two.clone().ceiling();
             let within = domain(&[one.clone(), ceiling.clone()]);
             let turned = domain(&[ceiling.clone(), one.clone()]);
