@@ -224,12 +224,22 @@ impl<'a> Policies<'a> {
         all
     }
 
-    /// Where a path is named, for an error about it.
-    pub fn line_of(&self, at: &Path) -> Option<&Origin> {
+    /// What the files say of a path, ceilings included.
+    fn said_of(&self, at: &Path) -> Vec<&Stated> {
         let all = self.files.iter().chain(self.ceilings.iter().map(|(_, file)| file));
         let named =
             |stated: &&Stated| matches!(&stated.what, What::Grant(Grant::Path { path, .. }) if path == at);
-        all.flat_map(PolicyFile::stated).find(named).map(|stated| &stated.origin)
+        all.flat_map(PolicyFile::stated).filter(named).collect()
+    }
+
+    /// Where a path is named, for an error about it.
+    pub fn line_of(&self, at: &Path) -> Option<&Origin> {
+        self.said_of(at).first().map(|stated| &stated.origin)
+    }
+
+    /// Whether a file says itself that a path may be missing.
+    pub fn may_be_missing(&self, at: &Path) -> bool {
+        self.said_of(at).iter().any(|stated| stated.optional)
     }
 
     /// What leaves a right alone, as the end of a sentence.

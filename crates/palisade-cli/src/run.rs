@@ -272,8 +272,9 @@ impl Told<'_> {
         if let Some(line) = self.open_line(reports) {
             say::line(&line);
         }
-        let skipped = reports.iter().flat_map(Report::skipped).map(|path| printable(path).to_string());
-        let skipped: Vec<String> = skipped.collect();
+        let skipped =
+            reports.iter().flat_map(Report::skipped).filter(|path| !self.policies.may_be_missing(path));
+        let skipped: Vec<String> = skipped.map(|path| printable(path).to_string()).collect();
         if !skipped.is_empty() {
             say::line(&format!("skipped, for it does not exist: {}", skipped.join(", ")));
         }

@@ -27,10 +27,15 @@ pub struct User {
 
 /// Does the same as each user.
 pub fn each_user(test: impl Fn(&User)) {
-    let me = || User { name: "the caller", uid: None, dir: folder(None), abi: OnceLock::new() };
+    each_user_below(&std::env::temp_dir(), test);
+}
+
+/// As [`each_user`], with the folders below this one.
+pub fn each_user_below(base: &Path, test: impl Fn(&User)) {
+    let me = || User { name: "the caller", uid: None, dir: folder(base, None), abi: OnceLock::new() };
     test(&me());
     if tests_run_as_root() {
-        let (uid, dir) = (Some(NOBODY), folder(Some(NOBODY)));
+        let (uid, dir) = (Some(NOBODY), folder(base, Some(NOBODY)));
         test(&User { name: "an ordinary user", uid, dir, abi: OnceLock::new() });
     }
 }
@@ -39,8 +44,8 @@ fn tests_run_as_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-fn folder(owner: Option<u32>) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+fn folder(base: &Path, owner: Option<u32>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir_in(base).unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // The build's own folder may be closed to others. Another process copies: a descriptor of ours, open to write,
     // could be inherited by a neighbour's child, and make the copy busy.

@@ -1,6 +1,7 @@
 //! The command `palisade`, as root (if the tests run as root) and as an ordinary user.
 
 mod backstop;
+mod built_in;
 mod cli;
 mod common;
 mod completions;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -115,12 +115,12 @@ fn sqlite3_keeps_to_its_folder() {
     });
 }
 
-/// The toolchain that builds this test, in a folder that everybody may enter: cargo, rustc and the libraries.
-fn toolchain() -> tempfile::TempDir {
+/// The toolchain that builds this test, in a folder of its own that everybody may enter: cargo, rustc and the libraries.
+pub fn toolchain(base: &Path) -> tempfile::TempDir {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().unwrap();
     let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim_end());
-    let to = tempfile::tempdir().unwrap();
+    let to = tempfile::tempdir_in(base).unwrap();
     fs::set_permissions(to.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for dir in ["bin", "lib"] {
         fs::create_dir(to.path().join(dir)).unwrap();
@@ -151,7 +151,7 @@ fn cargo_builds_a_crate_offline() {
     if !found(&["cc"]) {
         return;
     }
-    let tools = toolchain();
+    let tools = toolchain(&std::env::temp_dir());
     let tools = tools.path().display();
     each_user(|user| {
         user.folder("crate");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::locate::{is_root, resolved};
+use super::locate::{BUILT_IN, is_root, name_of_built_in, resolved};
 use super::{Origin, Stated, What};
 use crate::decision::Grant;
 use crate::printable;
@@ -124,7 +124,8 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
                 ),
             );
         }
-        if let Some(wider) = wider(at, &on_paths, stated) {
+        // A built-in policy is for any folder, and nobody can mend it.
+        if let Some(wider) = wider(at, &on_paths, stated).filter(|_| !is_built_in(rule.origin)) {
             warn(
                 rule.origin,
                 format!("{} gets nothing here that {wider} does not give already", printable(rule.path)),
@@ -141,6 +142,11 @@ fn on_path(stated: &Stated) -> Option<OnPath<'_>> {
     let real = resolved(&absolute);
     let rights = if real.is_dir() || !real.exists() { *rights } else { *rights & Rights::on_file() };
     Some(OnPath { origin: &stated.origin, rights, path, real, optional: stated.optional })
+}
+
+fn is_built_in(origin: &Origin) -> bool {
+    let Origin::Line { file, .. } = origin else { return false };
+    BUILT_IN.iter().any(|(name, _)| **file == *name_of_built_in(name))
 }
 
 /// The folders in which programs are looked up.

@@ -68,8 +68,8 @@ pub(super) fn named(name: &str, variables: Variables<'_>) -> Result<Found, Refus
         let folder = std::env::current_dir().and_then(|dir| dir.canonicalize());
         let folder =
             folder.map_err(|error| ("the current folder cannot be found".to_owned(), error.to_string()))?;
-        let name = format!("the built-in policy {name}");
-        return Ok(Found::Policy(Source { name, text: (*text).to_owned(), folder, path: None }));
+        let (name, text) = (name_of_built_in(name), (*text).to_owned());
+        return Ok(Found::Policy(Source { name, text, folder, path: None }));
     }
     if let Some(preset) = Preset::ALL.into_iter().find(|preset| preset.name() == name) {
         return Ok(Found::Preset(preset));
@@ -91,6 +91,11 @@ pub(super) fn named(name: &str, variables: Variables<'_>) -> Result<Found, Refus
         )
     });
     refused(format!("there is no policy named {}", quoted(name)), hint)
+}
+
+/// What a built-in policy is called where it is shown.
+pub(super) fn name_of_built_in(name: &str) -> String {
+    format!("the built-in policy {name}")
 }
 
 /// Every name that there is, in the order in which they are looked up.
