@@ -393,7 +393,7 @@ impl PolicyFile {
                 read: Vec::new(),
             }),
             Err((message, hint)) => {
-                let file = printable(word).to_string().into();
+                let file = if word.is_empty() { "\"\"".into() } else { printable(word).to_string().into() };
                 Err(Error::of_file(vec![Problem { file, place: None, message, hint }]))
             }
         }
@@ -608,6 +608,10 @@ impl Reader<'_> {
                 printable(&source.folder)
             );
             return Err((message, "if that is meant, write the whole path".to_owned()));
+        }
+        if locate::has_dangling_link(&resolved) {
+            let message = "this leads through a symbolic link to what does not exist";
+            return Err((message.to_owned(), "make it first; or write the whole path".to_owned()));
         }
         Ok((resolved, true))
     }
