@@ -133,8 +133,9 @@ fn folders(variables: Variables<'_>) -> Vec<PathBuf> {
 pub(super) fn open(path: &Path) -> Result<Source, Refused> {
     let not_opened = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            let bare = is_name(path.as_os_str()).then(|| "a name is given without ./".to_owned());
-            ("does not exist".to_owned(), bare.unwrap_or_default())
+            let is_name = path.strip_prefix("./").is_ok_and(|name| is_name(name.as_os_str()));
+            let hint = if is_name { "a name is given without ./" } else { "" };
+            ("does not exist".to_owned(), hint.to_owned())
         }
         _ => (format!("cannot be read: {error}"), String::new()),
     };
