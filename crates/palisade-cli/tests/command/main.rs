@@ -3,6 +3,7 @@
 mod backstop;
 mod cli;
 mod common;
+mod files;
 mod hygiene;
 mod man;
 mod more_programs;
