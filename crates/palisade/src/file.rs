@@ -222,19 +222,24 @@ impl fmt::Display for Problem {
 struct Lines<'t> {
     file: Arc<str>,
     text: &'t str,
+    starts: Vec<usize>,
 }
 
 impl<'t> Lines<'t> {
+    fn new(file: &str, text: &'t str) -> Lines<'t> {
+        let starts = [0].into_iter().chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Lines { file: file.into(), text, starts }
+    }
+
     /// The line of a byte and its number from 1 on, and the byte in it.
     fn line(&self, byte: usize) -> (usize, &'t str, usize) {
         let mut byte = byte.min(self.text.len());
         while !self.text.is_char_boundary(byte) {
             byte -= 1;
         }
-        let before = &self.text[..byte];
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let number = self.starts.partition_point(|start| *start <= byte);
+        let start = self.starts[number - 1];
         let line = self.text[start..].split('\n').next().unwrap_or_default();
-        let number = before.matches('\n').count() + 1;
         (number, line.trim_end_matches('\r'), byte - start)
     }
 
@@ -247,11 +252,10 @@ impl<'t> Lines<'t> {
         let length = at.end.saturating_sub(at.start).min(after.len());
         let end = (0..=length).rev().find(|end| after.is_char_boundary(*end)).unwrap_or(0);
         let clip = |text: &str| -> String { text.chars().take(SHOWN).collect() };
-        let skipped = before.chars().count().saturating_sub(SHOWN);
-        let lead: String = before.chars().skip(skipped).collect();
-        let lead =
-            if skipped > 0 { format!("…{}", printable(&lead)) } else { printable(&lead).to_string() };
-        let more = if after.chars().count() > SHOWN { "…" } else { "" };
+        let (skipped, _) = before.char_indices().rev().take(SHOWN).last().unwrap_or_default();
+        let cut = if skipped > 0 { "…" } else { "" };
+        let lead = format!("{cut}{}", printable(&before[skipped..]));
+        let more = if after.chars().nth(SHOWN).is_some() { "…" } else { "" };
         let place = Place {
             line: number,
             column: before.chars().count() + 1,
@@ -395,7 +399,7 @@ impl PolicyFile {
                 read: Vec::new(),
             }),
             Err((message, hint)) => {
-                let file = printable(word).to_string().into();
+                let file = if word.is_empty() { "\"\"".into() } else { printable(word).to_string().into() };
                 Err(Error::of_file(vec![Problem { file, place: None, message, hint }]))
             }
         }
@@ -488,7 +492,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(&mut self, source: Source) {
         let text = source.text.clone();
-        let lines = Lines { file: source.name.as_str().into(), text: &text };
+        let lines = Lines::new(&source.name, &text);
         let (document, mistakes) = parse::parse(&text);
         let first = self.problems.len();
         let wrong = mistakes.into_iter().map(|m| lines.problem(&m.at, m.message, m.hint));
@@ -514,8 +518,11 @@ impl Reader<'_> {
             }
         }
         self.done.extend(self.above.pop());
-        // Those of a file stand together, from its top to its end; they were found in another order.
-        let order = |problem: &Problem| (problem.file != lines.file, problem.place());
+        // Those of a file stand together, from its top to its end, and then those of what it includes, as they were found.
+        let order = |problem: &Problem| match problem.file == lines.file {
+            true => (false, problem.place()),
+            false => (true, None),
+        };
         self.problems[first..].sort_by_key(order);
     }
 
@@ -607,6 +614,10 @@ impl Reader<'_> {
                 printable(&source.folder)
             );
             return Err((message, "if that is meant, write the whole path".to_owned()));
+        }
+        if locate::has_dangling_link(&resolved) {
+            let message = "this leads through a symbolic link to what does not exist";
+            return Err((message.to_owned(), "make it first; or write the whole path".to_owned()));
         }
         Ok((resolved, true))
     }

@@ -46,7 +46,10 @@ fn is_hidden(c: char) -> bool {
 
 /// "did you mean …?", if a known word is near enough.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    // A long word is not measured: it may be as long as a file.
+    let near_in_length = |k: &&str| word.chars().count() <= k.len() + 1 + k.len() / 4;
     known
+        .filter(near_in_length)
         .map(|k| (distance(word, k), k))
         .min_by_key(|(d, _)| *d)
         .filter(|(d, k)| *d <= 1 + k.len() / 4 && *d < k.len().min(word.len().max(1)))

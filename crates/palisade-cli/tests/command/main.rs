@@ -5,6 +5,7 @@ mod built_in;
 mod cli;
 mod common;
 mod completions;
+mod files;
 mod hygiene;
 mod man;
 mod more_programs;

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use super::parse::Word;
@@ -77,8 +77,13 @@ pub(super) fn named(name: &str, variables: Variables<'_>) -> Result<Found, Refus
     let folders = folders(variables);
     for folder in &folders {
         let path = folder.join(format!("{name}.toml"));
-        if path.symlink_metadata().is_ok() {
-            return open(&path).map(Found::Policy);
+        // Where that cannot be seen it is not taken to be missing, or another would take its place.
+        let found = path.symlink_metadata();
+        let missing =
+            found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+        if !missing {
+            let named = |(message, hint)| (format!("{} {message}", printable(&path)), hint);
+            return open(&path).map(Found::Policy).map_err(named);
         }
     }
     let known = names(variables);
@@ -131,9 +136,10 @@ fn folders(variables: Variables<'_>) -> Vec<PathBuf> {
 /// Opens and reads a file that can be trusted: nobody else could have written it.
 pub(super) fn open(path: &Path) -> Result<Source, Refused> {
     let not_opened = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            let bare = is_name(path.as_os_str()).then(|| "a name is given without ./".to_owned());
-            ("does not exist".to_owned(), bare.unwrap_or_default())
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            let is_name = path.strip_prefix("./").is_ok_and(|name| is_name(name.as_os_str()));
+            let hint = if is_name { "a name is given without ./" } else { "" };
+            ("does not exist".to_owned(), hint.to_owned())
         }
         _ => (format!("cannot be read: {error}"), String::new()),
     };
@@ -356,4 +362,9 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 /// Whether a path leads out of a folder, which has no links itself.
 pub(super) fn leads_out(resolved: &Path, folder: &Path) -> bool {
     !resolved.starts_with(folder) || resolved.components().any(|part| part == Component::ParentDir)
+}
+
+/// Whether a path, resolved as far as it leads, has a link in it: one that leads to what is not there, or nowhere.
+pub(super) fn has_dangling_link(resolved: &Path) -> bool {
+    resolved.ancestors().any(Path::is_symlink)
 }
