@@ -26,6 +26,10 @@ use crate::printable;
 use crate::rights::Rights;
 use crate::rule::{Ports, path};
 
+/// Folders that are nobody's project, and have the secrets of many.
+const NO_PROJECT: [&str; 10] =
+    ["/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/usr", "/var"];
+
 /// How deep files may include one another.
 const DEEPEST: usize = 32;
 
@@ -89,6 +93,7 @@ const DEEPEST: usize = 32;
 /// - a file that is no regular file, is larger than 1 MiB, belongs to neither root nor the caller, or can be written by its
 ///   group or others;
 /// - a variable, or ~, that is not set, empty, relative or /;
+/// - the current folder in a built-in policy, where it is your home folder or one above it, or one of the system's, as /etc;
 /// - a relative path with rights to more than read and execute that leads out of the folder of the file, by .. or by a
 ///   symbolic link. One that is put there later, before the policy is enforced, is refused then.
 #[derive(Clone, Debug)]
@@ -595,6 +600,7 @@ impl Reader<'_> {
         if source.path.is_none() {
             let home = (self.variables)("HOME").map(PathBuf::from);
             let wide = locate::is_root(&expanded.path)
+                || NO_PROJECT.iter().any(|folder| expanded.path == Path::new(folder))
                 || home.is_some_and(|home| locate::resolved(&home).starts_with(&expanded.path));
             if wide {
                 let message =
