@@ -9,6 +9,7 @@ mod files;
 mod hygiene;
 mod man;
 mod more_programs;
+mod places;
 mod presets;
 mod programs;
 mod why;
