@@ -2,6 +2,7 @@
 
 mod backstop;
 mod built_in;
+mod ceilings;
 mod cli;
 mod common;
 mod completions;
