@@ -2,6 +2,7 @@
 
 mod backstop;
 mod built_in;
+mod ceilings;
 mod cli;
 mod common;
 mod completions;
@@ -9,6 +10,7 @@ mod files;
 mod hygiene;
 mod man;
 mod more_programs;
+mod places;
 mod presets;
 mod programs;
 mod why;

@@ -12,6 +12,8 @@ mod mounts;
 mod net;
 mod overlay;
 mod plan;
+#[cfg(feature = "file")]
+mod policy_files;
 mod presets;
 mod processes;
 mod refer;
@@ -42,6 +44,8 @@ pub const ALL: &[&[Case]] = &[
     rules::CASES,
     requirements::CASES,
     plan::CASES,
+    #[cfg(feature = "file")]
+    policy_files::CASES,
     presets::CASES,
     overlay::CASES,
     child::CASES,
