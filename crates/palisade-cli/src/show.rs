@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use palisade::{Error, Kernel, Log, Plan, printable};
+use palisade::{Error, Kernel, Log, Plan, Rights, printable};
 use serde_json::json;
 
 use crate::args::{Format, ShowArgs};
@@ -103,7 +103,10 @@ fn of_layer(policies: &Policies<'_>, layer: usize, plan: &Plan) -> String {
         root.insert(&path, format!("{rights}{absent}"), by.join(", "));
     }
     if !root.is_empty() {
-        text += "\nFiles and folders, each with all below it; what is not here is refused:\n";
+        let all = plan.enforced().contains(Rights::READ_FILE | Rights::WRITE_FILE);
+        let rest =
+            if all { "what is not here is refused" } else { "of what is restricted the rest is refused" };
+        text += &format!("\nFiles and folders, each with all below it; {rest}:\n");
         let mut lines = Vec::new();
         root.lines("/", "", "", &mut lines);
         text += &columns(&lines);

@@ -353,7 +353,8 @@ impl Rights {
         let mut found = Vec::new();
         for (letter, word) in words {
             let letter = letter & handled;
-            if !letter.is_empty() && self.contains(letter) {
+            // Where refer alone is handled, nothing is created by it.
+            if letter - Rights::REFER != Rights::empty() && self.contains(letter) {
                 found.push(word);
                 left = left - letter;
             }

@@ -70,6 +70,10 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
                 format!("{} does not exist here; to skip it, make it optional", printable(rule.path)),
             );
         }
+        if rule.rights == Rights::REFER {
+            // It lets files be moved that may be moved at all.
+            continue;
+        }
         if is_root(&rule.real) {
             warn(rule.origin, whole_system(rule.rights).to_owned());
             continue;
