@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
         },
         /// Builds the library with one fault each, which the tests have to find.
         Faults,
-        /// Whether docs/policy.schema.json, the JSON Schema of policy files, is current.
+        /// Whether crates/palisade-cli/policy.schema.json, the JSON Schema of policy files, is current.
         Schema {
             /// Write it.
             #[arg(long)]

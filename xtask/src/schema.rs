@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use palisade::{Abi, KEYS, Key, PolicyFile, Rights, Takes};
 use serde_json::{Map, Value, json};
 
-const FILE: &str = "docs/policy.schema.json";
+const FILE: &str = "crates/palisade-cli/policy.schema.json";
 
 /// Whether the committed one is current; or writes it.
 pub fn run(write: bool) -> Result<ExitCode> {

@@ -309,6 +309,7 @@ pub struct StatusArgs {
 Examples:
   palisade check palisade.toml
   palisade check --deny-warnings policies/*.toml
+  palisade check --schema
 
 Exit status:
   0    all are valid
@@ -323,8 +324,12 @@ pub struct CheckArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Print the JSON Schema of policy files, for editors, and check nothing
+    #[arg(long, conflicts_with = "files")]
+    pub schema: bool,
+
     /// Policy files, or policies by name
-    #[arg(required = true, value_name = "FILE|NAME")]
+    #[arg(required_unless_present = "schema", value_name = "FILE|NAME")]
     pub files: Vec<OsString>,
 }
 
@@ -370,13 +375,14 @@ pub enum Format {
     Args,
 }
 
-/// List the presets, or all that one of them grants
+/// List the presets and the built-in policies, or show one of them
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   palisade presets
   palisade presets system
   palisade presets dns --json
+  palisade presets build
 
 Exit status:
   0    listed
@@ -386,7 +392,7 @@ pub struct PresetsArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// The preset to show: each path with its rights, whether it is on this system, and each port
+    /// The preset to show: each path with its rights, whether it is on this system, and each port; or the policy, as a file
     #[arg(id = "preset_name", value_name = "NAME")]
     pub name: Option<String>,
 }

@@ -12,7 +12,12 @@ use crate::{FAILED, Failure, say};
 /// There are warnings, and they are denied.
 const WARNED: u8 = 1;
 
+const SCHEMA: &str = include_str!("../policy.schema.json");
+
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
+    if args.schema {
+        return say::print(SCHEMA).map(|()| 0);
+    }
     let checked: Vec<Checked<'_>> = args.files.iter().map(|name| Checked::new(name)).collect();
     if args.json {
         let all: Value = checked.iter().map(Checked::as_json).collect();

@@ -101,9 +101,6 @@ fn every_name_of_both_go_modules_has_its_counterpart() {
     assert!(missing.is_empty(), "not in docs/from-go-landlock.md: {missing:?}");
 }
 
-/// The options that policy files bring.
-const COMING: [&str; 2] = ["--policy", "--within"];
-
 /// What is said of our own command in a document: whatever follows `palisade` in code, up to the program's own words,
 /// and code in the last column of a table that begins with an option.
 fn said_of_the_command(page: &str) -> Vec<&str> {
@@ -133,7 +130,7 @@ fn every_option_that_a_document_names_exists() {
             let line = line.trim_start();
             line.strip_prefix("pub ").unwrap_or(line).starts_with(&field) || line.contains(&alias)
         });
-        defined || option == "--help" || COMING.contains(&option)
+        defined || option == "--help"
     };
     let pages = [
         ("README.md", include_str!("../../../README.md")),
@@ -206,4 +203,15 @@ fn kernels_md_says_of_each_abi_what_it_was_tested_on() {
     for abi in 1..=Abi::LATEST.number() {
         assert!(tested(&format!("ABI {abi}")), "{abi}");
     }
+}
+
+#[test]
+#[cfg(feature = "file")]
+fn the_readmes_policy_is_one() {
+    let readme = include_str!("../../../README.md");
+    let (_, after) = readme.split_once("```toml\n# palisade.toml\n").expect("a policy");
+    let (policy, _) = after.split_once("```").expect("its end");
+    let home = |name: &str| (name == "HOME").then(|| "/home/me".into());
+    let file = palisade::PolicyFile::parse(policy, Path::new("/srv/project"), &home);
+    assert!(file.unwrap_or_else(|error| panic!("{error}")).stated().count() > 5);
 }

@@ -13,15 +13,21 @@ fn every_preset_is_listed_with_what_it_is_for() {
         assert_data_eq!(
             ran.works().stdout.as_str(),
             str![[r#"
-shared  Shared libraries, and what the dynamic loader reads
-stdio   Standard input, output and error by name, harmless devices, time zones and locales
-tty     The terminal that was inherited, its ioctls too, and the descriptions of terminals
-pty     Making pseudo terminals, and all that the user has
-tmp     /tmp: read, write, create and remove
-vminfo  What the machine is and does: processors, memory, disks
-dns     Looking up names: the resolver's files and sockets, and port 53 by TCP and UDP
-certs   The certificates of authorities, wherever the links of their stores lead
-system  The installed system, to read and execute, without the secrets of /etc
+Presets, for --preset, and include in a policy file:
+  shared    Shared libraries, and what the dynamic loader reads
+  stdio     Standard input, output and error by name, harmless devices, time zones and locales
+  tty       The terminal that was inherited, its ioctls too, and the descriptions of terminals
+  pty       Making pseudo terminals, and all that the user has
+  tmp       /tmp: read, write, create and remove
+  vminfo    What the machine is and does: processors, memory, disks
+  dns       Looking up names: the resolver's files and sockets, and port 53 by TCP and UDP
+  certs     The certificates of authorities, wherever the links of their stores lead
+  system    The installed system, to read and execute, without the secrets of /etc
+
+Policies, for -p and --within:
+  build     Compiles in the current folder, without network
+  offline   Takes the network away, and nothing else
+  readonly  Reads the installed system and the current folder, and writes nothing
 
 "#]]
         );
@@ -55,6 +61,18 @@ The terminal that was inherited, its ioctls too, and the descriptions of termina
 }
 
 #[test]
+fn a_built_in_policy_is_shown_as_the_file_it_is() {
+    each_user(|user| {
+        let text = include_str!("../../../palisade/policies/build.toml");
+        user.palisade(["presets", "build"]).said(0, text, "");
+        // As a file it is the same, but that its . is the folder of the file.
+        user.folder("p");
+        user.file("p/copy.toml", &user.palisade(["presets", "readonly"]).stdout);
+        user.palisade(["check", "p/copy.toml"]).said(0, "p/copy.toml: valid\n", "");
+    });
+}
+
+#[test]
 fn what_is_not_on_this_system_is_marked() {
     each_user(|user| {
         let mut absent = 0;
@@ -71,8 +89,10 @@ fn what_is_not_on_this_system_is_marked() {
 fn json_has_what_run_would_enforce() {
     each_user(|user| {
         let all: Value = serde_json::from_str(&user.palisade(["presets", "--json"]).works().stdout).unwrap();
-        assert_eq!(all.as_array().unwrap().len(), 9);
-        for preset in all.as_array().unwrap() {
+        let (policies, presets): (Vec<_>, Vec<_>) =
+            all.as_array().unwrap().iter().partition(|named| named.get("policy").is_some());
+        assert_eq!((policies.len(), presets.len()), (3, 9));
+        for preset in presets {
             let name = preset["name"].as_str().unwrap();
             let shown = user.palisade(["presets", "--json", name]);
             assert_eq!(serde_json::from_str::<Value>(&shown.works().stdout).unwrap(), *preset);
