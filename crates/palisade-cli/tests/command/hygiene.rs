@@ -369,3 +369,29 @@ fn log_is_none_or_all() {
         usage(&user.run("--log some -- true"), "palisade: invalid value 'some' for '--log <WHAT>'");
     });
 }
+
+#[test]
+fn hole_what_is_left_running_reads_the_terminal() {
+    if !found(&["python3", "setsid"]) {
+        return;
+    }
+    let script = r#"
+import os, pty, subprocess, sys, time
+master, slave = pty.openpty()
+left = "exec 3<&0; setsid head -n 1 <&3 >got & exit 0"
+subprocess.run(sys.argv[1:] + ["sh", "-c", left], stdin=slave, check=True)
+os.write(master, b"typed later\n")
+while not os.path.exists("got") or not open("got").read():
+    time.sleep(0.01)
+print(open("got").read(), end="")
+"#;
+    each_user(|user| {
+        let mut python = user.command("timeout");
+        python
+            .args(["60", "python3", "-c", script])
+            .arg(user.binary())
+            .args(["run", "-q", "--preset", "system", "--rw", "."]);
+        python.args(user.go_on().split_whitespace());
+        Ran::of(user, python).said(0, "typed later\n", "");
+    });
+}
