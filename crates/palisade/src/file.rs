@@ -4,6 +4,8 @@ mod advice;
 mod keys;
 mod locate;
 mod parse;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 mod write;
 
 use std::ffi::{OsStr, OsString};
@@ -478,7 +480,7 @@ impl PolicyFile {
     pub fn warnings_with(files: &[&PolicyFile], besides: &[Stated]) -> Vec<Warning> {
         let stated: Vec<&Stated> = files.iter().flat_map(|file| &file.stated).chain(besides).collect();
         let read: Vec<&Path> = files.iter().flat_map(|file| file.files()).collect();
-        advice::warnings(&stated, &read)
+        advice::warnings(&stated, &read, &|name| std::env::var_os(name))
     }
 }
 

@@ -119,6 +119,7 @@ fn only_a_regular_file_is_read_and_none_is_waited_for() {
             ("./d", "is a folder, and a policy is a regular file"),
             ("/", "is a folder, and a policy is a regular file"),
             ("./pipe", other),
+            ("./socket", other),
             ("/dev/null", other),
             ("/dev/zero", other),
             ("/dev/stdin", other),
@@ -129,9 +130,6 @@ fn only_a_regular_file_is_read_and_none_is_waited_for() {
         ] {
             let ran = in_time(user, &format!("\"$1\" run -p {policy} -- echo ran < /dev/null"));
             mistakes(&ran, &[&format!("{policy}: {said}")]);
-        }
-        if give(&user.home().join("socket"), uid(user)) {
-            mistakes(&run_by(user, "./socket"), &[&format!("./socket: {other}")]);
         }
         let piped = in_time(user, "echo | \"$1\" run -p /dev/stdin -- echo ran");
         mistakes(&piped, &[&format!("/dev/stdin: {other}")]);

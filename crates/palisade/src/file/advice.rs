@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::locate::{BUILT_IN, is_root, name_of_built_in, resolved};
+use super::locate::{BUILT_IN, Variables, is_root, name_of_built_in, resolved};
 use super::{Origin, Stated, What};
 use crate::decision::Grant;
+use crate::preset::Preset;
 use crate::printable;
 use crate::rights::Rights;
 use crate::rule::{Ports, Target};
@@ -56,11 +57,12 @@ struct Wide {
     name: String,
 }
 
-pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
+pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn =
         |origin: &Origin, message: String| warnings.push(Warning { origin: origin.clone(), message });
-    let home = std::env::var_os("HOME").map(|home| resolved(Path::new(&home)));
+    let home = variables("HOME").map(|home| resolved(Path::new(&home)));
+    let in_path = path_folders(variables);
     let on_paths: Vec<OnPath<'_>> = stated.iter().copied().filter_map(on_path).collect();
     for (at, rule) in on_paths.iter().enumerate() {
         let missing = std::fs::symlink_metadata(rule.path).is_err();
@@ -78,11 +80,14 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
             warn(rule.origin, whole_system(rule.rights).to_owned());
             continue;
         }
-        if home.as_ref() == Some(&rule.real) {
+        // A built-in policy that has /tmp is not to be mended by who has a home there.
+        let above = |home: &&PathBuf| home.starts_with(&rule.real) && !is_built_in(rule.origin);
+        if let Some(home) = home.as_ref().filter(|home| **home == rule.real || above(home)) {
+            let is = if *home == rule.real { "is" } else { "has in it" };
             warn(
                 rule.origin,
                 format!(
-                    "{} is your whole home folder, with the keys, passwords and settings in it; name the folders that are needed",
+                    "{} {is} your whole home folder, with the keys, passwords and settings in it; name the folders that are needed",
                     printable(rule.path)
                 ),
             );
@@ -105,13 +110,13 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path]) -> Vec<Warning> {
                     ),
                 );
             }
-            if let Some(folder) = path_folders().find(|folder| folder.starts_with(&rule.real)) {
+            if let Some(folder) = in_path.iter().find(|folder| folder.starts_with(&rule.real)) {
                 warn(
                     rule.origin,
                     format!(
                         "{} has programs in it that are found by PATH ({}): what the program puts there, others run unconfined",
                         printable(rule.path),
-                        printable(&folder)
+                        printable(folder)
                     ),
                 );
             }
@@ -154,10 +159,10 @@ fn is_built_in(origin: &Origin) -> bool {
 }
 
 /// The folders in which programs are looked up.
-fn path_folders() -> impl Iterator<Item = PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
-    folders.into_iter().filter_map(|folder| folder.canonicalize().ok())
+fn path_folders(variables: Variables<'_>) -> Vec<PathBuf> {
+    let path = variables("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+    folders.filter_map(|folder| folder.canonicalize().ok()).collect()
 }
 
 /// What allows all that a rule allows: another rule, of those that say the same an earlier one; or a preset.
@@ -195,29 +200,34 @@ fn presets(stated: &[&Stated]) -> Vec<Wide> {
     wide
 }
 
-/// A port that another line has.
+/// A port that another line has. Those of presets nobody has written, and they overlap.
 fn ports(stated: &[&Stated], warn: &mut impl FnMut(&Origin, String)) {
-    let mut all: Vec<(Rights, Ports, String)> = Vec::new();
+    let mut written: Vec<(Rights, Ports, &Origin)> = Vec::new();
+    let mut by_preset: Vec<(Rights, Ports, Preset)> = Vec::new();
     for stated in stated {
-        let origin = &stated.origin;
         match &stated.what {
-            What::Grant(Grant::Port { right, ports }) => all.push((*right, *ports, origin.to_string())),
+            What::Grant(Grant::Port { right, ports }) => written.push((*right, *ports, &stated.origin)),
             What::Preset(preset) => {
-                let name = format!("the preset {preset}");
-                all.extend(preset.ports().iter().map(|(right, ports)| (*right, *ports, name.clone())));
+                by_preset.extend(preset.ports().iter().map(|(right, ports)| (*right, *ports, *preset)));
             }
             What::Grant(_) => {}
         }
     }
-    for (at, (right, ports, _)) in all.iter().enumerate() {
-        let wider = all.iter().enumerate().find(|(other_at, (other, wide, _))| {
-            let covers = other == right && wide.first <= ports.first && ports.last <= wide.last;
-            *other_at != at && covers && (wide != ports || *other_at < at)
+    for (at, (right, ports, origin)) in written.iter().enumerate() {
+        let covers = |other: Rights, wide: Ports| {
+            other == *right && wide.first <= ports.first && ports.last <= wide.last
+        };
+        let line = written.iter().enumerate().find(|(other_at, (other, wide, _))| {
+            *other_at != at && covers(*other, *wide) && (wide != ports || *other_at < at)
         });
-        // Presets overlap, and nobody has written their ports.
-        let origin =
-            stated.iter().map(|stated| &stated.origin).find(|origin| origin.to_string() == all[at].2);
-        if let (Some((_, (.., by))), Some(origin)) = (wider, origin) {
+        let by = match line {
+            Some((_, (.., line))) => Some(line.to_string()),
+            None => by_preset
+                .iter()
+                .find(|(other, wide, _)| covers(*other, *wide))
+                .map(|(.., preset)| format!("the preset {preset}")),
+        };
+        if let Some(by) = by {
             warn(origin, format!("port {ports} is allowed by {by} already"));
         }
     }

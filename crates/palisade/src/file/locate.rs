@@ -123,7 +123,7 @@ pub(super) fn names(variables: Variables<'_>) -> Vec<String> {
 }
 
 /// The user's folder of policies, and the system's.
-fn folders(variables: Variables<'_>) -> Vec<PathBuf> {
+pub(super) fn folders(variables: Variables<'_>) -> Vec<PathBuf> {
     let of_user = match variables("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute())
     {
         Some(folder) => Some(folder),
