@@ -69,7 +69,7 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
         if missing && !rule.optional {
             warn(
                 rule.origin,
-                format!("{} does not exist here; to skip it, make it optional", printable(rule.path)),
+                format!("{} does not exist here; optional = true in [[fs.allow]] skips it", printable(rule.path)),
             );
         }
         if rule.rights == Rights::REFER {
