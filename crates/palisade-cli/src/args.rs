@@ -305,16 +305,34 @@ pub struct StatusArgs {
 /// Every mistake of a file is shown at once, with its line. Warnings are about what is allowed and may be more, or less,
 /// than you think; a policy that has some is valid.
 #[derive(clap::Args)]
-#[command(after_help = "\
-Examples:
+#[command(after_help = r#"Examples:
   palisade check palisade.toml
   palisade check --deny-warnings policies/*.toml
   palisade check --schema
 
+A policy file:
+  include = ["system", "./team.toml"]  # presets and policies by name, and files
+  [fs]
+  ro = ["~/.gitconfig", "${XDG_RUNTIME_DIR}/app"]
+  rw = ["data"]                        # relative to this file; rx and rwx likewise
+  [[fs.allow]]
+  paths = ["/dev/tty"]
+  rights = "rw,ioctl_dev"              # letters, and the names of palisade run --help
+  optional = true                      # skipped where it does not exist
+  [net]
+  connect_tcp = [443, "8000-8010"]     # bind_tcp, connect_udp and bind_udp likewise; or "any"
+  [unix]
+  connect = ["/run/app.sock"]
+  [env]
+  clear = true
+  pass = ["PATH", "LANG"]
+  And at the top: abi, require and unrestricted, as the options of these names. In a policy that is
+  built in, . is the current folder.
+
 Exit status:
   0    all are valid
   1    all are valid, and there are warnings, under --deny-warnings
-  125  one is not valid; or palisade itself failed, or was called wrongly")]
+  125  one is not valid; or palisade itself failed, or was called wrongly"#)]
 pub struct CheckArgs {
     /// Fail if there are warnings
     #[arg(long)]
@@ -335,7 +353,7 @@ pub struct CheckArgs {
 
 /// Show a policy as a kernel gets it, or written in another form
 ///
-/// Take the grants of your `palisade run`. The tree says what is restricted, what is allowed where, and which option or line
+/// Take the grants of your `palisade run` (not what is about the program, as --env). The tree says what is restricted, what is allowed where, and which option or line
 /// allows it; --kernel N says it of another kernel. toml and args write the policy as a file and as options.
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -44,6 +44,11 @@ impl Checked<'_> {
             // What contradicts itself does so on every kernel.
             match file.policy().plan(&Kernel::new(Abi::LATEST)) {
                 Err(error) if error.is_invalid() => Err(error),
+                Ok(plan) if plan.requested().is_empty() => {
+                    let message = "nothing at all is restricted".to_owned();
+                    let origin = Origin::Words(printable(name).to_string().into());
+                    Ok([Warning::new(origin, message)].into_iter().chain(file.warnings()).collect())
+                }
                 _ => Ok(file.warnings()),
             }
         });

@@ -97,11 +97,12 @@ impl<'a> Policies<'a> {
         files.chain(self.args.stated()).collect()
     }
 
-    /// What may not be what was meant.
+    /// What may not be what was meant. A path that does not exist is an error, or is said to be skipped.
     pub fn warnings(&self) -> Vec<String> {
         let files: Vec<&PolicyFile> = self.files.iter().collect();
+        let warnings = PolicyFile::warnings_with(&files, &self.args.stated());
         let mut warnings: Vec<String> =
-            PolicyFile::warnings_with(&files, &self.args.stated()).iter().map(ToString::to_string).collect();
+            warnings.iter().filter(|warning| !warning.missing).map(ToString::to_string).collect();
         let layers = self.ceilings.len() + 1;
         if layers > MANY_LAYERS {
             warnings.push(format!(
@@ -254,6 +255,15 @@ impl<'a> Policies<'a> {
                 format!("left alone by {}", names.join(" and "))
             }
         }
+    }
+
+    /// Whether some paths may be missing and others not, which options cannot say.
+    pub fn skips_some(&self) -> bool {
+        let is_path = |stated: &&Stated| matches!(stated.what, What::Grant(Grant::Path { .. }));
+        let stated = self.stated();
+        let (optional, needed): (Vec<_>, Vec<_>) =
+            stated.iter().filter(is_path).partition(|stated| stated.optional);
+        !optional.is_empty() && !needed.is_empty()
     }
 
     /// Whether files have a say in what has to hold.

@@ -212,7 +212,8 @@ pub fn policy_failure(error: &Error, policies: &Policies<'_>, kernel: &Kernel) -
     let line = error.path().and_then(|path| policies.line_of(path));
     let hint = if error.is_missing_path() {
         match line {
-            Some(_) => "\"optional = true\" in [[fs.allow]], or --ignore-missing, skips what does not exist"
+            Some(_) => "if COMMAND is to make it, grant its folder; \"optional = true\" in [[fs.allow]], or --ignore-missing, skips what \
+                 does not exist"
                 .to_owned(),
             None => "if COMMAND is to make it, grant its folder; --ignore-missing skips what does not exist"
                 .to_owned(),

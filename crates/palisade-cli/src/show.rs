@@ -48,7 +48,14 @@ fn written(args: &ShowArgs, policies: &Policies<'_>) -> Result<String, Failure> 
     if args.format == Format::Args {
         let words = policy.to_args().map_err(failed)?;
         let words = words.iter().map(OsString::as_os_str).chain(ceilings);
-        return Ok(format!("{}\n", quote::words(words)));
+        let environment = policies.environment();
+        let clear = environment.clear.then_some("--clear-env");
+        let passed = environment.pass.iter().filter(|_| environment.clear).flat_map(|name| ["--env", name]);
+        let environment = clear.into_iter().chain(passed).map(OsStr::new);
+        if policies.skips_some() {
+            say::line("optional paths: --ignore-missing skips every path that does not exist, and names it");
+        }
+        return Ok(format!("{}\n", quote::words(words.chain(environment))));
     }
     if !ceilings.is_empty() {
         say::line(&format!("a ceiling is a file of its own, and left out: {}", quote::words(ceilings)));
@@ -97,9 +104,14 @@ fn of_layer(policies: &Policies<'_>, layer: usize, plan: &Plan) -> String {
     let mut root = Node::default();
     for (path, rights, preset) in plan.paths() {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let absent = path.symlink_metadata().is_err();
+        // Nobody has named it.
+        if absent && preset.is_some() {
+            continue;
+        }
         let mut by = policies.origins(layer, &path);
         by.extend(preset.map(|preset| format!("preset {preset}")));
-        let absent = if path.symlink_metadata().is_err() { "  (not there)" } else { "" };
+        let absent = if absent { "  (not there)" } else { "" };
         root.insert(&path, format!("{rights}{absent}"), by.join(", "));
     }
     if !root.is_empty() {
@@ -118,6 +130,9 @@ fn of_layer(policies: &Policies<'_>, layer: usize, plan: &Plan) -> String {
     if !ports.is_empty() {
         text += "\nPorts, at any address:\n";
         text += &ports.concat();
+    }
+    if root.is_empty() && ports.is_empty() {
+        text += "\nNothing is allowed of what is restricted.\n";
     }
     plan.notes().for_each(|note| text += &format!("note: {note}\n"));
     text

@@ -121,7 +121,8 @@ impl Asked<'_> {
 
     fn answer(&self) -> Result<Answer, Failure> {
         let mut notes: Vec<String> = self.another_kernel().into_iter().collect();
-        let skipped: Vec<String> = self.domain.skipped().map(|path| printable(path).to_string()).collect();
+        let skipped = self.domain.skipped().filter(|path| !self.policies.may_be_missing(path));
+        let skipped: Vec<String> = skipped.map(|path| printable(path).to_string()).collect();
         if !skipped.is_empty() {
             notes.push(format!("skipped, for it does not exist: {}", skipped.join(", ")));
         }
@@ -513,7 +514,14 @@ fn lacking(decision: &Decision) -> String {
         }
         other => format!("{} is restricted, and no rule makes an exception", names(rights(other))),
     });
-    lacking.collect::<Vec<_>>().join(", ")
+    let mut said: Vec<String> = Vec::new();
+    for what in lacking {
+        // Several layers may lack the same.
+        if !said.contains(&what) {
+            said.push(what);
+        }
+    }
+    said.join(", ")
 }
 
 fn names(rights: Rights) -> String {

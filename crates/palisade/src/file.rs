@@ -252,7 +252,7 @@ impl<'t> Lines<'t> {
 
     fn problem(&self, at: &Range<usize>, message: String, hint: String) -> Problem {
         /// As much of a line is shown on each side of the place.
-        const SHOWN: usize = 60;
+        const SHOWN: usize = 36;
         let (number, line, byte) = self.line(at.start);
         let byte = byte.min(line.len());
         let (before, after) = line.split_at(byte);
@@ -394,7 +394,7 @@ impl PolicyFile {
 
     fn load(word: &OsStr, names: bool, variables: Variables<'_>) -> Result<PolicyFile> {
         let found = match word.to_str().filter(|word| names && locate::is_name(OsStr::new(word))) {
-            Some(name) => locate::named(name, variables),
+            Some(name) => locate::named(name, Path::new(""), variables),
             None => locate::open(Path::new(word)).map(Found::Policy),
         };
         match found {
@@ -647,10 +647,10 @@ impl Reader<'_> {
     }
 
     fn include(&mut self, word: &str, origin: Origin) -> std::result::Result<(), Refused> {
+        let folder = self.above.last().map_or(Path::new("."), |source| &source.folder);
         let found = if locate::is_name(OsStr::new(word)) {
-            locate::named(word, self.variables)?
+            locate::named(word, folder, self.variables)?
         } else {
-            let folder = self.above.last().map_or(Path::new("."), |source| &source.folder);
             let file = locate::expand(&parse::Word::Text(word.to_owned()), folder, self.variables)?.path;
             // Shown as short as it can be found.
             let here = std::env::current_dir().ok();

@@ -494,8 +494,26 @@ fn one(word: &str) -> Result<Rights, Error> {
     if let Some(right) = RIGHTS.iter().find(|r| r.name == word) {
         return Ok(Rights::exact(right.bit));
     }
+    const MEANT: [(&str, &str); 8] = [
+        ("read", "r"),
+        ("write", "w"),
+        ("exec", "x"),
+        ("run", "x"),
+        ("create", "c"),
+        ("delete", "c"),
+        ("all", "rwxc"),
+        ("*", "rwxc"),
+    ];
+    let meant = MEANT.iter().find(|(meant, _)| *meant == word.trim().to_ascii_lowercase());
+    if let Some((_, letters)) = meant {
+        return Err(Error::invalid(
+            format!("{} is no right", quoted(word)),
+            format!("did you mean {letters}?"),
+        ));
+    }
     let hint = nearest(word, RIGHTS.iter().map(|r| r.name)).unwrap_or_else(|| {
-        "rights are letters (r read, w write, x execute, c create and remove) or the kernel's names, with commas"
+        "rights are letters (r read, w write, x execute, c create and remove) or the kernel's names, with commas \
+         and no blanks"
             .to_owned()
     });
     Err(Error::invalid(format!("{} is no right", quoted(word)), hint))

@@ -1,6 +1,7 @@
 //! What in a policy may not be what was meant.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::locate::{BUILT_IN, Variables, is_root, name_of_built_in, resolved};
@@ -20,11 +21,23 @@ pub struct Warning {
     pub origin: Origin,
     /// What may not be meant, and what to do.
     pub message: String,
+    /// It is that a path does not exist, which is an error where the policy is enforced.
+    pub missing: bool,
+}
+
+impl Warning {
+    /// One of the caller's own.
+    pub fn new(origin: Origin, message: String) -> Warning {
+        Warning { origin, message, missing: false }
+    }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.message)
+        match &self.origin {
+            Origin::Line { file, line, column } => write!(f, "{file}:{line}:{column}: {}", self.message),
+            words => write!(f, "{words}: {}", self.message),
+        }
     }
 }
 
@@ -33,12 +46,59 @@ fn changes(rights: Rights) -> bool {
     rights.intersects(Rights::WRITE_FILE | Rights::C | Rights::MAKE_CHAR | Rights::MAKE_BLOCK)
 }
 
-fn whole_system(rights: Rights) -> &'static str {
-    if (rights & Rights::FS).is_empty() {
-        "/ has the sockets of every daemon, some of which do for a program what it may not; name those that are needed"
-    } else {
-        "/ is the whole system, with all keys and passwords in it; name the folders that are needed"
+const SOCKETS: &str =
+    "the sockets of every daemon, some of which do for a program what it may not; name those that are needed";
+
+/// What others run, or believe: of the home folder, and of the system.
+const TRUSTED_AT_HOME: [&str; 12] = [
+    ".bashrc",
+    ".bash_profile",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".ssh",
+    ".gitconfig",
+    ".config/fish",
+    ".config/git",
+    ".config/autostart",
+    ".config/systemd",
+    ".local/share/systemd",
+];
+const TRUSTED: [&str; 12] = [
+    "/etc/passwd",
+    "/etc/ld.so.preload",
+    "/etc/ld.so.conf.d",
+    "/etc/profile.d",
+    "/etc/cron.d",
+    "/etc/systemd",
+    "/etc/sudoers.d",
+    "/var/spool/cron",
+    "/boot",
+    "/dev",
+    "/sys",
+    "/usr/lib",
+];
+
+/// What of that a rule lets be changed.
+fn trusted(rule: &OnPath<'_>, home: Option<&Path>) -> Option<PathBuf> {
+    if !changes(rule.rights) || home == Some(&rule.real) {
+        return None;
     }
+    let at_home = TRUSTED_AT_HOME.iter().filter_map(|name| Some(home?.join(name)));
+    let all = at_home.chain(TRUSTED.iter().map(PathBuf::from));
+    // A device, as /dev/null, is written to without a thought.
+    let below = |trusted: &Path| {
+        rule.real.starts_with(trusted) && (trusted != Path::new("/dev") || rule.real == trusted)
+    };
+    all.into_iter().find(|trusted| trusted.starts_with(&rule.real) || below(trusted))
+}
+
+fn whole_system(rights: Rights) -> String {
+    if (rights & Rights::FS).is_empty() {
+        return format!("/ has {SOCKETS}");
+    }
+
+    "/ is the whole system, with all keys and passwords in it; name the folders that are needed".to_owned()
 }
 
 /// A rule on a path, and where that leads.
@@ -59,25 +119,30 @@ struct Wide {
 
 pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let mut warn =
-        |origin: &Origin, message: String| warnings.push(Warning { origin: origin.clone(), message });
     let home = variables("HOME").map(|home| resolved(Path::new(&home)));
     let in_path = path_folders(variables);
     let on_paths: Vec<OnPath<'_>> = stated.iter().copied().filter_map(on_path).collect();
     for (at, rule) in on_paths.iter().enumerate() {
-        let missing = std::fs::symlink_metadata(rule.path).is_err();
-        if missing && !rule.optional {
-            warn(
-                rule.origin,
-                format!("{} does not exist here; optional = true in [[fs.allow]] skips it", printable(rule.path)),
-            );
+        let absent = std::fs::symlink_metadata(rule.path)
+            .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+        if absent && !rule.optional {
+            let pattern = rule.path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
+            let hint = match pattern {
+                true => "there are no patterns: name the folder",
+                false => "optional = true in [[fs.allow]] skips it; to have it made, grant its folder",
+            };
+            let message = format!("{} does not exist here; {hint}", printable(rule.path));
+            warnings.push(Warning { origin: rule.origin.clone(), message, missing: true });
         }
+        let mut warn = |origin: &Origin, message: String| {
+            warnings.push(Warning::new(origin.clone(), message));
+        };
         if rule.rights == Rights::REFER {
             // It lets files be moved that may be moved at all.
             continue;
         }
         if is_root(&rule.real) {
-            warn(rule.origin, whole_system(rule.rights).to_owned());
+            warn(rule.origin, whole_system(rule.rights));
             continue;
         }
         // A built-in policy that has /tmp is not to be mended by who has a home there.
@@ -104,7 +169,8 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
                 warn(
                     rule.origin,
                     format!(
-                        "{} has this policy in it ({}): the program can change it, and do more the next time; keep it elsewhere",
+                        "{} has this policy in it ({}): the program can change it, and do more the next time; keep it out of \
+                         there (as in ~/.config/palisade, with ${{PWD}} in place of .), or name what is below",
                         printable(rule.path),
                         printable(*file)
                     ),
@@ -120,6 +186,27 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
                     ),
                 );
             }
+        }
+        if let Some(trusted) = trusted(rule, home.as_deref()) {
+            warn(
+                rule.origin,
+                format!(
+                    "{} lets the program change {}, by which others run what it writes, unconfined; name the folders that are \
+                     needed",
+                    printable(rule.path),
+                    printable(&trusted)
+                ),
+            );
+        }
+        if rule.rights.contains(Rights::RESOLVE_UNIX) && Path::new("/run").starts_with(&rule.real) {
+            warn(rule.origin, format!("{} has {SOCKETS}", printable(rule.path)));
+        }
+        if rule.rights.is_empty() {
+            warn(
+                rule.origin,
+                format!("{} is a file, to which nothing of this applies", printable(rule.path)),
+            );
+            continue;
         }
         let by_letter = rule.rights.contains(Rights::WRITE_FILE)
             && !rule.rights.only_exact().contains(Rights::WRITE_FILE);
@@ -141,7 +228,9 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
             );
         }
     }
-    ports(stated, &mut warn);
+    ports(stated, &mut |origin: &Origin, message: String| {
+        warnings.push(Warning::new(origin.clone(), message));
+    });
     warnings
 }
 

@@ -113,3 +113,30 @@ const ENV: &[Key] = &[
     key("clear", Takes::Flag, "Whether the program starts without the caller's environment."),
     key("pass", Takes::Variables, "Variables that pass all the same."),
 ];
+
+/// What is often looked for where it is not: the key, and where it is.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("ro", "it belongs in [fs]"),
+    ("rx", "it belongs in [fs]"),
+    ("rw", "it belongs in [fs]"),
+    ("rwx", "it belongs in [fs]"),
+    ("allow", "it is [[fs.allow]]"),
+    ("optional", "it belongs in [[fs.allow]], with paths and rights"),
+    ("paths", "it belongs in [[fs.allow]], with rights"),
+    ("rights", "it belongs in [[fs.allow]], with paths"),
+    ("kind", "it belongs in [[fs.allow]], with paths and rights"),
+    ("connect_tcp", "it belongs in [net]"),
+    ("bind_tcp", "it belongs in [net]"),
+    ("connect_udp", "it belongs in [net]"),
+    ("bind_udp", "it belongs in [net]"),
+    ("connect", "it belongs in [unix]"),
+    ("signal", "it belongs in [scope]"),
+    ("abstract", "it belongs in [scope]"),
+    ("clear", "it belongs in [env]"),
+    ("pass", "it belongs in [env]"),
+    ("preset", "presets are included: include = [\"system\"]"),
+    ("presets", "presets are included: include = [\"system\"]"),
+    ("policy", "other policies are included: include = [\"./team.toml\"]"),
+    ("strict", "it is require = \"everything\""),
+    ("best_effort", "it is require = []"),
+];

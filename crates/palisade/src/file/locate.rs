@@ -63,7 +63,7 @@ pub(super) fn is_name(word: &OsStr) -> bool {
 }
 
 /// What a name stands for: what is built in, a preset, a file of the user's, a file of the system's.
-pub(super) fn named(name: &str, variables: Variables<'_>) -> Result<Found, Refused> {
+pub(super) fn named(name: &str, beside: &Path, variables: Variables<'_>) -> Result<Found, Refused> {
     if let Some((name, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
         let folder = std::env::current_dir().and_then(|dir| dir.canonicalize());
         let folder =
@@ -85,6 +85,11 @@ pub(super) fn named(name: &str, variables: Variables<'_>) -> Result<Found, Refus
             let named = |(message, hint)| (format!("{} {message}", printable(&path)), hint);
             return open(&path).map(Found::Policy).map_err(named);
         }
+    }
+    let file = format!("{name}.toml");
+    if beside.join(&file).exists() {
+        let hint = format!("there is a file {file}: a file is given as ./{file}");
+        return refused(format!("there is no policy named {}", quoted(name)), hint);
     }
     let known = names(variables);
     let hint = nearest(name, known.iter().map(String::as_str)).unwrap_or_else(|| {
@@ -137,9 +142,7 @@ pub(super) fn folders(variables: Variables<'_>) -> Vec<PathBuf> {
 pub(super) fn open(path: &Path) -> Result<Source, Refused> {
     let not_opened = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            let is_name = path.strip_prefix("./").is_ok_and(|name| is_name(name.as_os_str()));
-            let hint = if is_name { "a name is given without ./" } else { "" };
-            ("does not exist".to_owned(), hint.to_owned())
+            ("does not exist".to_owned(), meant_instead_of(path).unwrap_or_default())
         }
         _ => (format!("cannot be read: {error}"), String::new()),
     };
@@ -170,6 +173,30 @@ pub(super) fn open(path: &Path) -> Result<Source, Refused> {
     })?;
     let folder = real.parent().map_or_else(PathBuf::new, Path::to_owned);
     Ok(Source { name: printable(path).to_string(), text, folder, path: Some(real) })
+}
+
+/// What may be meant by the path of a file that is not there.
+fn meant_instead_of(path: &Path) -> Option<String> {
+    let given = path.to_str()?;
+    if given.contains(',') {
+        return Some("each policy is given by an option of its own, as -p system -p dns".to_owned());
+    }
+    let folder = path.parent()?;
+    let near = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = std::fs::read_dir(near).ok()?.flatten();
+    let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let file = path.file_name()?.to_str()?;
+    let with_end = names.iter().find(|name| **name == format!("{file}.toml"));
+    if let Some(name) = with_end {
+        return Some(format!("did you mean {}?", printable(&folder.join(name))));
+    }
+    if path.strip_prefix("./").is_ok_and(|name| is_name(name.as_os_str())) {
+        return Some("a name is given without ./".to_owned());
+    }
+    let lower = given.to_ascii_lowercase();
+    let built_in = super::PolicyFile::built_in_names().find(|name| *name == lower);
+    let policies = names.iter().map(String::as_str).filter(|name| name.ends_with(".toml"));
+    built_in.map(|name| format!("did you mean {name}?")).or_else(|| nearest(file, policies))
 }
 
 fn regular(file: &std::fs::Metadata) -> Result<(), Refused> {

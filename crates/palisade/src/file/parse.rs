@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{KEYS, Key, Takes};
+use super::keys::{ELSEWHERE, KEYS, Key, Takes};
 use crate::error::{Error, quoted};
 use crate::rights::{Abi, Rights};
 use crate::rule::{Kind, Ports};
@@ -64,12 +64,25 @@ pub(super) enum Word {
 pub(super) fn parse(text: &str) -> (Document, Vec<Mistake>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut parser = Parser { document: Document::default(), mistakes: Vec::new() };
+    // What one slip breaks is said once for each line, and what is then made of the line is not looked at.
+    let mut broken: Vec<Range<usize>> = Vec::new();
     for error in errors {
         let at = error.span().unwrap_or(0..0);
-        parser.mistake(&at, format!("this is no TOML: {}", error.message()), syntax_hint(error.message()));
+        if !broken.iter().any(|line| line.contains(&at.start)) {
+            broken.push(line_of(text, at.start));
+            parser.mistake(
+                &at,
+                format!("this is no TOML: {}", error.message()),
+                syntax_hint(error.message()),
+            );
+        }
     }
+    let said = parser.mistakes.len();
     // What a file with a mistake in its form says is looked at all the same.
     parser.file(table.get_ref());
+    let meant = |mistake: &Mistake| !broken.iter().any(|line| line.contains(&mistake.at.start));
+    let found = parser.mistakes.split_off(said);
+    parser.mistakes.extend(found.into_iter().filter(meant));
     // A table is in the order of its keys.
     parser.document.allowed.sort_by_key(|allowed| allowed.path.at.start);
     parser.document.ports.sort_by_key(|ports| ports.at.start);
@@ -78,10 +91,22 @@ pub(super) fn parse(text: &str) -> (Document, Vec<Mistake>) {
     (parser.document, parser.mistakes)
 }
 
+/// The bytes of the line of a byte, and the one after it.
+fn line_of(text: &str, byte: usize) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let byte = byte.min(bytes.len());
+    let start = bytes[..byte].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let end = bytes[byte..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| byte + at);
+    start..end + 1
+}
+
 fn syntax_hint(message: &str) -> &'static str {
     match message {
-        _ if message.contains("string values must be quoted") => "",
-        _ if message.contains("duplicate key") => "put all in one list: key = [\"a\", \"b\"]",
+        _ if message.contains("duplicate key") => "it is there before: put all of it there",
+        _ if message.contains("must be quoted") => "a word or path is written \"in quotes\"",
+        _ if message.contains("comma") || message.contains("unclosed") => {
+            "is a ] or a \" missing, here or in the line before?"
+        }
         _ => "",
     }
 }
@@ -176,11 +201,13 @@ impl Parser {
             match keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => act(self, key, value),
                 None => {
-                    let hint =
-                        nearest(name.get_ref(), keys.iter().map(|key| key.name)).unwrap_or_else(|| {
-                            let names: Vec<_> = keys.iter().map(|key| key.name).collect();
-                            format!("its keys are {}", names.join(", "))
-                        });
+                    let elsewhere = ELSEWHERE.iter().find(|(key, _)| *key == name.get_ref().as_ref());
+                    let elsewhere = elsewhere.map(|(_, where_it_is)| (*where_it_is).to_owned());
+                    let near = || nearest(name.get_ref(), keys.iter().map(|key| key.name));
+                    let hint = elsewhere.or_else(near).unwrap_or_else(|| {
+                        let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+                        format!("its keys are {}", names.join(", "))
+                    });
                     self.mistake(
                         &name.span(),
                         format!("{} is no key of {place}", quoted(name.get_ref().as_ref())),
@@ -202,9 +229,16 @@ impl Parser {
                 kind = word.map(|word| if word == "file" { Kind::File } else { Kind::Dir });
             }
         });
-        for (missing, key) in [(paths.is_none(), &keys[0]), (rights.is_none(), &keys[1])] {
+        for (missing, key, example) in [
+            (paths.is_none(), &keys[0], "paths = [\"/dev/tty\"]"),
+            (rights.is_none(), &keys[1], "rights = \"rw\""),
+        ] {
             if missing {
-                self.mistake(&entry.span(), format!("[[fs.allow]] has no {}", key.name), key.doc);
+                self.mistake(
+                    &entry.span(),
+                    format!("[[fs.allow]] has no {}", key.name),
+                    format!("as {example}"),
+                );
             }
         }
         if let (Some(paths), Some(Some(rights))) = (paths, rights) {
@@ -328,7 +362,12 @@ impl Parser {
                 DeValue::Table(table) => match bytes(table) {
                     Some(bytes) => Word::Bytes(bytes),
                     None => {
-                        let hint = "a path that is no UTF-8 is { bytes = [47, 255] }, each from 1 to 255";
+                        let hint = match table.iter().any(|(name, _)| name.get_ref() == "bytes") {
+                            true => "a path that is no UTF-8 is { bytes = [47, 255] }, each from 1 to 255",
+                            false => {
+                                "what may be missing stands in [[fs.allow]], with paths, rights and optional = true"
+                            }
+                        };
                         self.mistake(&value.span(), "this is no path".to_owned(), hint);
                         continue;
                     }
