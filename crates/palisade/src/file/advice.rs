@@ -69,7 +69,10 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
         if missing && !rule.optional {
             warn(
                 rule.origin,
-                format!("{} does not exist here; optional = true in [[fs.allow]] skips it", printable(rule.path)),
+                format!(
+                    "{} does not exist here; optional = true in [[fs.allow]] skips it",
+                    printable(rule.path)
+                ),
             );
         }
         if rule.rights == Rights::REFER {

@@ -410,7 +410,8 @@ fn what_may_not_be_meant_is_warned_of_where_it_is_and_nowhere_else() {
             "{path} is a folder, and {rights} lets no file be made or removed in it; for that add the letter c"
         )
     };
-    let missing = |path: &str| format!("{path} does not exist here; optional = true in [[fs.allow]] skips it");
+    let missing =
+        |path: &str| format!("{path} does not exist here; optional = true in [[fs.allow]] skips it");
     let allow =
         |rights: &str, path: &str| format!("fs.allow = [{{ rights = '{rights}', paths = '{path}' }}]");
     let none = Vec::new;
