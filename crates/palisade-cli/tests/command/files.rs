@@ -240,31 +240,40 @@ fn a_link_is_followed_to_what_can_be_trusted_alone() {
 fn a_file_that_is_exchanged_while_it_is_read_is_never_the_attackers() {
     each_user(|user| {
         let home = user.home();
-        user.file("good.toml", "net.connect_tcp = [443]\n");
-        let evil = user.file("evil.toml", "net.connect_tcp = [666]\n");
-        if !give(&evil, 12345) {
+        for (folder, port) in [("one", 1), ("two", 2), ("evil", 3)] {
+            user.folder(folder);
+            user.file(&format!("{folder}/p.toml"), &format!("net.bind_tcp = {port}\nfs.ro = '.'\n"));
+        }
+        if !give(&home.join("evil/p.toml"), 12345) {
             return;
         }
-        symlink("good.toml", home.join("p.toml")).unwrap();
+        let whole = |(folder, port): (&str, u8)| {
+            format!("[fs]\nro = [\"{}\"]\n\n[net]\nbind_tcp = [{port}]\n", home.join(folder).display())
+        };
+        let whole = [("one", 1), ("two", 2)].map(whole);
+        symlink("one/p.toml", home.join("p.toml")).unwrap();
         let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        let outcomes: Vec<Ran> = std::thread::scope(|scope| {
             scope.spawn(|| {
-                for target in ["evil.toml", "good.toml"].iter().cycle() {
+                for folder in ["evil", "one", "two"].iter().cycle() {
                     if over.load(Ordering::Relaxed) {
                         break;
                     }
-                    symlink(target, home.join("next")).unwrap();
+                    symlink(format!("{folder}/p.toml"), home.join("next")).unwrap();
                     fs::rename(home.join("next"), home.join("p.toml")).unwrap();
                 }
             });
-            let outcomes: Vec<Ran> =
-                (0..100).map(|_| user.palisade(["show", "--format", "toml", "-p", "./p.toml"])).collect();
+            let show = || user.palisade(["show", "--format", "toml", "-p", "./p.toml"]);
+            let outcomes = (0..200).map(|_| show()).collect();
             over.store(true, Ordering::Relaxed);
-            for ran in outcomes {
-                assert!(!ran.stdout.contains("666"), "{}", ran.stdout);
-                assert_eq!(ran.status == Some(0), ran.stdout.contains("443"), "{}", ran.stderr);
-            }
+            outcomes
         });
+        for ran in outcomes {
+            match ran.status {
+                Some(0) => assert!(whole.contains(&ran.stdout), "{}", ran.stdout),
+                _ => assert_eq!((ran.status, ran.stdout.as_str()), (Some(125), "")),
+            }
+        }
     });
 }
 

@@ -238,6 +238,11 @@ fn a_policy_that_is_built_in_gives_neither_the_home_folder_nor_the_system() {
             );
             assert!(ran.stderr.contains(&said), "{}", ran.stderr);
         }
+        let mut run = user.command(user.binary());
+        run.current_dir("/").env_remove("HOME").args(["run", "-p", "readonly", "--", "echo", "ran"]);
+        let ran = Ran::of(user, run);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(125), ""));
+        assert!(ran.stderr.contains("\".\" is here /, the current folder"), "{}", ran.stderr);
         let mut check = user.command(user.binary());
         check.current_dir(deep).args(["check", "build"]);
         Ran::of(user, check).said(0, "build: valid\n", "");

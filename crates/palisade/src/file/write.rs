@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::rights::Rights;
 use crate::rule::{Kind, Ports, Target, Terms};
 
-/// The keys of [fs] and [unix] that grant a group, and their options.
+/// The keys of `[fs]` and `[unix]` that grant a group, and their options.
 const GROUPS: [(&str, &str, Rights); 5] = [
     ("ro", "--ro", Rights::RO),
     ("rx", "--rx", Rights::RX),
