@@ -362,11 +362,11 @@ impl Parser {
                 DeValue::Table(table) => match bytes(table) {
                     Some(bytes) => Word::Bytes(bytes),
                     None => {
-                        let hint = match table.iter().any(|(name, _)| name.get_ref() == "bytes") {
-                            true => "a path that is no UTF-8 is { bytes = [47, 255] }, each from 1 to 255",
-                            false => {
-                                "what may be missing stands in [[fs.allow]], with paths, rights and optional = true"
-                            }
+                        let is = |key: &str| matches!(key, "path" | "paths" | "rights" | "optional" | "kind");
+                        let hint = if table.iter().any(|(name, _)| is(name.get_ref())) {
+                            "what may be missing stands in [[fs.allow]], with paths, rights and optional = true"
+                        } else {
+                            "a path that is no UTF-8 is { bytes = [47, 255] }, each from 1 to 255"
                         };
                         self.mistake(&value.span(), "this is no path".to_owned(), hint);
                         continue;

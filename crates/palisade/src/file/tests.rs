@@ -450,7 +450,10 @@ fn what_may_not_be_meant_is_warned_of_where_it_is_and_nowhere_else() {
                 "/run/dbus gets nothing here that /run (policy.toml:1) does not give already".to_owned(),
             ],
         ),
-        ("fs.rw = '~/.ssh'".to_owned(), vec![trusted("D/home/me/.ssh", "D/home/me/.ssh")]),
+        (
+            "fs.rw = '~/.ssh'".to_owned(),
+            vec![missing("D/home/me/.ssh"), trusted("D/home/me/.ssh", "D/home/me/.ssh")],
+        ),
         (
             "fs.rw = '~/.config/autostart/x'".to_owned(),
             vec![
