@@ -184,8 +184,11 @@ fn meant_instead_of(path: &Path) -> Option<String> {
     let folder = path.parent()?;
     let near = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = std::fs::read_dir(near).ok()?.flatten();
-    let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     let file = path.file_name()?.to_str()?;
+    // Not itself, a link that leads nowhere; and no name that is more than it looks.
+    let is_meant = |name: &String| name != file && printable(name).to_string() == *name;
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_meant);
+    let names: Vec<String> = names.collect();
     let with_end = names.iter().find(|name| **name == format!("{file}.toml"));
     if let Some(name) = with_end {
         return Some(format!("did you mean {}?", printable(&folder.join(name))));
