@@ -354,7 +354,8 @@ pub struct CheckArgs {
 /// Show a policy as a kernel gets it, or written in another form
 ///
 /// Take the grants of your `palisade run` (not what is about the program, as --env). The tree says what is restricted, what is allowed where, and which option or line
-/// allows it; --kernel N says it of another kernel. toml and args write the policy as a file and as options.
+/// allows it; --kernel N says it of another kernel. toml and args write the policy as a file and as options; paths are whole
+/// there, and if they lead through a link that is followed, where a file that names them relatively would refuse it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

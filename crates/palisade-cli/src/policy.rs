@@ -100,7 +100,8 @@ impl<'a> Policies<'a> {
     /// What may not be what was meant. A path that does not exist is an error, or is said to be skipped.
     pub fn warnings(&self) -> Vec<String> {
         let files: Vec<&PolicyFile> = self.files.iter().collect();
-        let warnings = PolicyFile::warnings_with(&files, &self.args.stated());
+        let ceilings: Vec<&PolicyFile> = self.ceilings.iter().map(|(_, file)| file).collect();
+        let warnings = PolicyFile::warnings_with(&files, &self.args.stated(), &ceilings);
         let mut warnings: Vec<String> =
             warnings.iter().filter(|warning| !warning.missing).map(ToString::to_string).collect();
         let layers = self.ceilings.len() + 1;
@@ -118,6 +119,15 @@ impl<'a> Policies<'a> {
     fn closed_by(&self, plans: &[Plan], granted: impl Fn(usize) -> Rights) -> Closed {
         let closed = plans.iter().enumerate().map(|(layer, plan)| Closed::of(plan, granted(layer)));
         closed.fold(Closed::default(), |all, closed| all | closed)
+    }
+
+    /// The first ceiling that has something closed with seccomp, which the policy alone would not.
+    pub fn closing(&self, plans: &[Plan], is_closed: impl Fn(Closed) -> bool) -> Option<&OsStr> {
+        let closes = |layer: usize| is_closed(Closed::of(&plans[layer], self.named(layer)));
+        if closes(0) {
+            return None;
+        }
+        (1..plans.len()).find(|layer| closes(*layer)).and_then(|layer| self.ceiling(layer))
     }
 
     /// What is closed with seccomp.

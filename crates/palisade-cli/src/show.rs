@@ -47,15 +47,25 @@ fn written(args: &ShowArgs, policies: &Policies<'_>) -> Result<String, Failure> 
     let ceilings: Vec<&OsStr> = policies.ceilings().flat_map(|name| [OsStr::new("--within"), name]).collect();
     if args.format == Format::Args {
         let words = policy.to_args().map_err(failed)?;
-        let words = words.iter().map(OsString::as_os_str).chain(ceilings);
+        // What a file says of itself alone an option says of all.
+        let of_all =
+            [("--best-effort", args.policy.best_effort), ("--ignore-missing", args.policy.ignore_missing)];
+        for (option, given) in of_all {
+            if !ceilings.is_empty() && !given && words.iter().any(|word| word == option) {
+                say::line(&format!(
+                    "{option} holds for --within too, which the policy by itself does not say"
+                ));
+            }
+        }
         let environment = policies.environment();
         let clear = environment.clear.then_some("--clear-env");
         let passed = environment.pass.iter().filter(|_| environment.clear).flat_map(|name| ["--env", name]);
         let environment = clear.into_iter().chain(passed).map(OsStr::new);
+        let words = words.iter().map(OsString::as_os_str).chain(ceilings).chain(environment);
         if policies.skips_some() {
             say::line("optional paths: --ignore-missing skips every path that does not exist, and names it");
         }
-        return Ok(format!("{}\n", quote::words(words.chain(environment))));
+        return Ok(format!("{}\n", quote::words(words)));
     }
     if !ceilings.is_empty() {
         say::line(&format!("a ceiling is a file of its own, and left out: {}", quote::words(ceilings)));

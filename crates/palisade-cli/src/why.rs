@@ -145,7 +145,12 @@ impl Asked<'_> {
                 "no {sockets} can be made: seccomp closes them, for this kernel's Landlock cannot restrict \
                  them{needs}"
             );
-            let add = Ok(self.to_open(decisive, decision)?);
+            let add = match self.policies.closing(&self.plans, |closed| self.closed(closed).is_some()) {
+                Some(name) => {
+                    Err(format!("--within {} does not allow it, whatever else is granted", printable(name)))
+                }
+                None => Ok(self.to_open(decisive, decision)?),
+            };
             notes.extend(self.opened());
             Verdict::Refused { errno: libc::EACCES, layer: None, why, missing: Vec::new(), add }
         } else if let Some(why) = decision.cannot_say() {

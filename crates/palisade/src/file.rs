@@ -8,6 +8,7 @@ mod parse;
 mod tests;
 mod write;
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::ops::Range;
@@ -34,6 +35,8 @@ const NO_PROJECT: [&str; 10] =
 
 /// How deep files may include one another.
 const DEEPEST: usize = 32;
+/// PATH_MAX.
+const LONGEST: usize = 4096;
 
 /// A policy file, read and resolved: the [`Policy`] that it says, and where it says what.
 ///
@@ -103,8 +106,10 @@ pub struct PolicyFile {
     policy: Policy,
     environment: Environment,
     stated: Vec<Stated>,
-    /// The files that were read, without links.
+    /// The files that were read, and the names by which they were found.
     read: Vec<PathBuf>,
+    /// Where it lets variables pass that pass all the same.
+    idle: Option<Origin>,
 }
 
 /// What a policy file says of the environment in which a program is started.
@@ -230,12 +235,14 @@ struct Lines<'t> {
     file: Arc<str>,
     text: &'t str,
     starts: Vec<usize>,
+    /// A byte, where its line begins, and how many characters are between: what comes next is mostly near.
+    counted: Cell<(usize, usize, usize)>,
 }
 
 impl<'t> Lines<'t> {
     fn new(file: &str, text: &'t str) -> Lines<'t> {
         let starts = [0].into_iter().chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Lines { file: file.into(), text, starts }
+        Lines { file: file.into(), text, starts, counted: Cell::default() }
     }
 
     /// The line of a byte and its number from 1 on, and the byte in it.
@@ -246,8 +253,18 @@ impl<'t> Lines<'t> {
         }
         let number = self.starts.partition_point(|start| *start <= byte);
         let start = self.starts[number - 1];
-        let line = self.text[start..].split('\n').next().unwrap_or_default();
+        let end = self.starts.get(number).map_or(self.text.len(), |next| next - 1);
+        let line = &self.text[start..end];
         (number, line.trim_end_matches('\r'), byte - start)
+    }
+
+    /// The column of a byte in the line that begins there, from 1 on.
+    fn column(&self, start: usize, byte: usize) -> usize {
+        let (counted, of, characters) = self.counted.get();
+        let (from, before) = if of == start && counted <= byte { (counted, characters) } else { (start, 0) };
+        let characters = before + self.text[from..byte].chars().count();
+        self.counted.set((byte, start, characters));
+        characters + 1
     }
 
     fn problem(&self, at: &Range<usize>, message: String, hint: String) -> Problem {
@@ -265,7 +282,7 @@ impl<'t> Lines<'t> {
         let more = if after.chars().nth(SHOWN).is_some() { "…" } else { "" };
         let place = Place {
             line: number,
-            column: before.chars().count() + 1,
+            column: self.column(self.starts[number - 1], self.starts[number - 1] + byte),
             shown: format!("{lead}{}{more}", printable(&clip(after))),
             before: lead.chars().count(),
             width: printable(&clip(&after[..end])).to_string().chars().count().max(1),
@@ -275,7 +292,8 @@ impl<'t> Lines<'t> {
 
     fn origin(&self, at: &Range<usize>) -> Origin {
         let (line, text, byte) = self.line(at.start);
-        let column = text[..byte.min(text.len())].chars().count() + 1;
+        let start = self.starts[line - 1];
+        let column = self.column(start, start + byte.min(text.len()));
         Origin::Line { file: self.file.clone(), line, column }
     }
 }
@@ -404,6 +422,7 @@ impl PolicyFile {
                 environment: Environment::default(),
                 stated: vec![Stated::elsewhere(What::Preset(preset), false, &format!("the preset {preset}"))],
                 read: Vec::new(),
+                idle: None,
             }),
             Err((message, hint)) => {
                 let file = if word.is_empty() { "\"\"".into() } else { printable(word).to_string().into() };
@@ -421,7 +440,13 @@ impl PolicyFile {
     ) -> Result<PolicyFile> {
         let folder = folder.to_owned();
         PolicyFile::of(
-            Source { name: "policy.toml".to_owned(), text: text.to_owned(), folder, path: None },
+            Source {
+                name: "policy.toml".to_owned(),
+                text: text.to_owned(),
+                folder,
+                path: None,
+                decides: Vec::new(),
+            },
             variables,
         )
     }
@@ -437,6 +462,7 @@ impl PolicyFile {
                 environment: Environment::default(),
                 stated: Vec::new(),
                 read: Vec::new(),
+                idle: None,
             },
             required: None,
         };
@@ -466,21 +492,27 @@ impl PolicyFile {
         self.stated.iter()
     }
 
-    /// The files that were read, without links: it, and what it includes.
+    /// What decides that it is read, it and what it includes: each file without links, and the names by which it was found,
+    /// or would be found before. Whoever can change one of them can change the policy.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.read.iter().map(PathBuf::as_path)
     }
 
     /// What in it may not be what was meant: see [`Warning`].
     pub fn warnings(&self) -> Vec<Warning> {
-        PolicyFile::warnings_with(&[self], &[])
+        PolicyFile::warnings_with(&[self], &[], &[])
     }
 
-    /// What may not be what was meant where these files, and what else is stated, are one policy.
-    pub fn warnings_with(files: &[&PolicyFile], besides: &[Stated]) -> Vec<Warning> {
+    /// What may not be what was meant where these files, and what else is stated, are one policy. `apart` are files that are
+    /// to be kept from change too, as those of ceilings.
+    pub fn warnings_with(files: &[&PolicyFile], besides: &[Stated], apart: &[&PolicyFile]) -> Vec<Warning> {
         let stated: Vec<&Stated> = files.iter().flat_map(|file| &file.stated).chain(besides).collect();
-        let read: Vec<&Path> = files.iter().flat_map(|file| file.files()).collect();
-        advice::warnings(&stated, &read, &|name| std::env::var_os(name))
+        let read: Vec<&Path> = files.iter().chain(apart).flat_map(|file| file.files()).collect();
+        let idle = files.iter().filter_map(|file| file.idle.clone());
+        let message = "without clear = true all variables pass, and pass says nothing";
+        let idle = idle.map(|origin| Warning::new(origin, message.to_owned()));
+        let variables = |name: &str| std::env::var_os(name);
+        advice::warnings(&stated, &read, &variables).into_iter().chain(idle).collect()
     }
 }
 
@@ -504,12 +536,14 @@ impl Reader<'_> {
         let first = self.problems.len();
         let wrong = mistakes.into_iter().map(|m| lines.problem(&m.at, m.message, m.hint));
         self.problems.extend(wrong);
-        self.file.read.extend(source.path.clone());
+        self.file.read.extend(source.decides.clone());
         let included = !self.above.is_empty();
         if included {
             self.no_loosening(&document, &lines);
         } else {
             self.handled(&document);
+            let idle = document.env.as_ref().filter(|_| !document.clear && !document.pass.is_empty());
+            self.file.idle = idle.map(|at| lines.origin(at));
         }
         self.requires(&document, included);
         for allowed in &document.allowed {
@@ -596,6 +630,10 @@ impl Reader<'_> {
     /// Where a path leads, and whether it may have no symbolic links in it.
     fn place(&self, allowed: &Allowed, source: &Source) -> std::result::Result<(PathBuf, bool), Refused> {
         let expanded = locate::expand(&allowed.path.value, &source.folder, self.variables)?;
+        // The kernel takes none, and to look for one part by part takes long.
+        if expanded.path.as_os_str().len() >= LONGEST {
+            return Err((format!("this path is longer than {} bytes", LONGEST - 1), String::new()));
+        }
         if !expanded.relative {
             return Ok((expanded.path, false));
         }
@@ -666,6 +704,9 @@ impl Reader<'_> {
         let source = match found {
             Found::Policy(source) => source,
             Found::Preset(preset) => {
+                if self.file.policy.presets.contains(&preset) {
+                    return Ok(());
+                }
                 let policy = std::mem::take(&mut self.file.policy);
                 self.file.policy = policy.preset(preset);
                 self.file.stated.push(Stated { what: What::Preset(preset), optional: false, origin });

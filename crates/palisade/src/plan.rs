@@ -602,8 +602,41 @@ mod tests {
         let unix = Policy::new().unix("/s").plan(&kernel(7)).unwrap();
         assert_eq!((unix.rules.len(), unix.rules[0].terms.rights), (1, Rights::empty()));
         assert!(!unix.to_string().contains("/s"), "only the path is looked at");
+        // One that is opened without links stays so, in either order.
+        let mut pinned = ro("/a");
+        pinned.terms.no_links = true;
+        for policy in [Policy::new().rw("/a").rule(pinned.clone()), Policy::new().rule(pinned).rw("/a")] {
+            let plan = policy.plan(&kernel(7)).unwrap();
+            assert!(plan.rules.len() == 1 && plan.rules[0].terms.no_links);
+        }
         let preset = Policy::new().preset(Preset::Dns).plan(&kernel(7)).unwrap();
         assert!(preset.rules.iter().all(|rule| !rule.terms.rights.is_empty()));
+    }
+
+    #[test]
+    fn a_ceiling_allows_refer_where_it_allows_to_make_or_remove_and_nowhere_else() {
+        let made = path("/made").rights(Rights::MAKE_REG);
+        let removed = path("/removed").rights(Rights::REMOVE_FILE);
+        let written = path("/written").rights(Rights::W);
+        let policy = Policy::new().ro("/read").rules([made, removed, written]).ceiling();
+        let plan = policy.plan(&kernel(7)).unwrap();
+        let refers = |plan: &Plan| -> Vec<String> {
+            let rules = plan.rules.iter().filter(|rule| rule.terms.rights.contains(Rights::REFER));
+            rules.map(|rule| rule.target.to_string()).collect()
+        };
+        assert_eq!(refers(&plan), ["/made", "/removed"]);
+        let alone =
+            Policy::new().unrestricted([Rights::FS, Rights::DEVICES]).ceiling().plan(&kernel(7)).unwrap();
+        assert_eq!(
+            (refers(&alone), alone.requested().contains(Rights::REFER)),
+            (vec!["/".to_owned()], false)
+        );
+        // Where no rule can allow it, or nothing is a ceiling, there is none.
+        assert!(refers(&policy.require_nothing().plan(&kernel(1)).unwrap()).is_empty());
+        assert!(
+            refers(&Policy::new().rule(path("/a").rights(Rights::MAKE_REG)).plan(&kernel(7)).unwrap())
+                .is_empty()
+        );
     }
 
     #[test]

@@ -275,6 +275,34 @@ fn what_a_ceiling_does_not_grant_is_closed_although_the_policy_grants_it() {
                 run(&both, &command).refused("Permission denied");
             }
             run("-p ./ceiling.toml --within ./grants.toml", &command).refused("Permission denied");
+            // What options grant and leave alone is no more to a ceiling.
+            for options in [
+                format!("--preset system --connect-udp {port} --unix socket"),
+                "-p ./grants.toml --unrestricted net,unix,abstract,signal,devices --abi 1".to_owned(),
+                "--best-effort --unrestricted fs,net,unix,abstract,signal,devices".to_owned(),
+            ] {
+                run(&options, &command).said(0, "", "");
+                run(&format!("{options} --within ./ceiling.toml"), &command).refused("Permission denied");
+            }
+        }
+        // What is skipped opens nothing.
+        user.file(
+            "missing.toml",
+            "include = 'system'\nfs.allow = [{ paths = 'none', rights = 'resolve_unix', optional = true }]\n",
+        );
+        run("-p ./missing.toml", &["perl", "-e", connect]).refused("Permission denied");
+        for options in ["--connect-udp 53", "--unrestricted udp"] {
+            let why = user.palisade(["why"].into_iter().chain(options.split(' ')).chain([
+                "--kernel",
+                "7",
+                "--within",
+                "./ceiling.toml",
+                "connect-udp",
+                "53",
+            ]));
+            let said =
+                "No option allows it: --within ./ceiling.toml does not allow it, whatever else is granted\n";
+            assert!(why.status == Some(1) && why.stdout.contains(said), "{}", why.stdout);
         }
     });
 }

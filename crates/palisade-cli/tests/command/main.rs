@@ -13,4 +13,5 @@ mod more_programs;
 mod places;
 mod presets;
 mod programs;
+mod warnings;
 mod why;

@@ -10,7 +10,7 @@ use crate::decision::Grant;
 use crate::preset::Preset;
 use crate::printable;
 use crate::rights::Rights;
-use crate::rule::{Ports, Target};
+use crate::rule::{Ports, Rule, Target};
 
 /// What may not be what was meant, and is no mistake: a rule that another makes useless, one that grants more than it
 /// seems to, or less. As text: where, what, and what to do.
@@ -40,6 +40,9 @@ impl fmt::Display for Warning {
         }
     }
 }
+
+/// Of more rules or ports than these nobody wants to know which is in vain, and it takes long to say.
+const MOST: usize = 1000;
 
 /// What lets a program change what is there, or put something new there.
 fn changes(rights: Rights) -> bool {
@@ -220,6 +223,21 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
                 ),
             );
         }
+        if on_paths.len() > MOST {
+            continue;
+        }
+        if let Some(above) = changed_above(rule, &on_paths) {
+            warn(
+                rule.origin,
+                format!(
+                    "{} can be replaced by the program, by {} ({}): with a link to anything, which has these rights the next \
+                     time; keep it elsewhere",
+                    printable(rule.path),
+                    printable(above.path),
+                    above.origin
+                ),
+            );
+        }
         // A built-in policy is for any folder, and nobody can mend it.
         if let Some(wider) = wider(at, &on_paths, stated).filter(|_| !is_built_in(rule.origin)) {
             warn(
@@ -228,10 +246,34 @@ pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<
             );
         }
     }
+    for stated in stated {
+        let What::Preset(preset) = stated.what else { continue };
+        let rules = preset.rules();
+        let written = rules.iter().filter(|rule| changes(rule.allows())).flat_map(Rule::paths);
+        let folders: Vec<PathBuf> = written.filter_map(|path| path.canonicalize().ok()).collect();
+        let file = read.iter().find(|file| folders.iter().any(|folder| file.starts_with(folder)));
+        if let Some(file) = file {
+            let message = format!(
+                "the preset {preset} lets the program change this policy ({}), and do more the next time; keep it elsewhere",
+                printable(*file)
+            );
+            warnings.push(Warning::new(stated.origin.clone(), message));
+        }
+    }
     ports(stated, &mut |origin: &Origin, message: String| {
         warnings.push(Warning::new(origin.clone(), message));
     });
     warnings
+}
+
+/// A rule that lets the program put a link where another rule's path is, and does not give the same rights.
+fn changed_above<'a>(rule: &OnPath<'_>, rules: &'a [OnPath<'_>]) -> Option<&'a OnPath<'a>> {
+    let place = resolved(std::path::absolute(rule.path).ok()?.parent()?);
+    rules.iter().find(|above| {
+        let replaces =
+            above.rights.contains(Rights::MAKE_SYM) && above.rights.intersects(Rights::C - Rights::MAKE_SYM);
+        replaces && place.starts_with(&above.real) && !above.rights.contains(rule.rights)
+    })
 }
 
 fn on_path(stated: &Stated) -> Option<OnPath<'_>> {
@@ -301,6 +343,9 @@ fn ports(stated: &[&Stated], warn: &mut impl FnMut(&Origin, String)) {
             }
             What::Grant(_) => {}
         }
+    }
+    if written.len() > MOST {
+        return;
     }
     for (at, (right, ports, origin)) in written.iter().enumerate() {
         let covers = |other: Rights, wide: Ports| {

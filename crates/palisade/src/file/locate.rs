@@ -41,6 +41,8 @@ pub(super) struct Source {
     pub folder: PathBuf,
     /// Where the file is, without links; none of one that is built in.
     pub path: Option<PathBuf>,
+    /// What decides that this is read: the file, and the names by which it was found, or would be found before.
+    pub decides: Vec<PathBuf>,
 }
 
 impl Source {
@@ -69,7 +71,7 @@ pub(super) fn named(name: &str, beside: &Path, variables: Variables<'_>) -> Resu
         let folder =
             folder.map_err(|error| ("the current folder cannot be found".to_owned(), error.to_string()))?;
         let (name, text) = (name_of_built_in(name), (*text).to_owned());
-        return Ok(Found::Policy(Source { name, text, folder, path: None }));
+        return Ok(Found::Policy(Source { name, text, folder, path: None, decides: Vec::new() }));
     }
     if let Some(preset) = Preset::ALL.into_iter().find(|preset| preset.name() == name) {
         return Ok(Found::Preset(preset));
@@ -83,7 +85,10 @@ pub(super) fn named(name: &str, beside: &Path, variables: Variables<'_>) -> Resu
             found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
         if !missing {
             let named = |(message, hint)| (format!("{} {message}", printable(&path)), hint);
-            return open(&path).map(Found::Policy).map_err(named);
+            let mut source = open(&path).map_err(named)?;
+            let before = folders.iter().take_while(|other| *other != folder);
+            source.decides.extend(before.map(|folder| resolved(&folder.join(format!("{name}.toml")))));
+            return Ok(Found::Policy(source));
         }
     }
     let file = format!("{name}.toml");
@@ -172,7 +177,12 @@ pub(super) fn open(path: &Path) -> Result<Source, Refused> {
         (format!("is no UTF-8, in line {line}"), hint.to_owned())
     })?;
     let folder = real.parent().map_or_else(PathBuf::new, Path::to_owned);
-    Ok(Source { name: printable(path).to_string(), text, folder, path: Some(real) })
+    let mut decides = vec![real.clone()];
+    let given = std::path::absolute(path).unwrap_or_default();
+    if let (Some(above), Some(name)) = (given.parent(), given.file_name()) {
+        decides.push(resolved(above).join(name));
+    }
+    Ok(Source { name: printable(path).to_string(), text, folder, path: Some(real), decides })
 }
 
 /// What may be meant by the path of a file that is not there.
