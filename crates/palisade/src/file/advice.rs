@@ -82,25 +82,10 @@ const TRUSTED: [&str; 12] = [
     "/usr/lib",
 ];
 
-/// What of that a rule lets be changed.
-fn trusted(rule: &OnPath<'_>, home: Option<&Path>) -> Option<PathBuf> {
-    if !changes(rule.rights) || home == Some(&rule.real) {
-        return None;
-    }
-    let at_home = TRUSTED_AT_HOME.iter().filter_map(|name| Some(home?.join(name)));
-    let all = at_home.chain(TRUSTED.iter().map(PathBuf::from));
-    // A device, as /dev/null, is written to without a thought.
-    let below = |trusted: &Path| {
-        rule.real.starts_with(trusted) && (trusted != Path::new("/dev") || rule.real == trusted)
-    };
-    all.into_iter().find(|trusted| trusted.starts_with(&rule.real) || below(trusted))
-}
-
 fn whole_system(rights: Rights) -> String {
     if (rights & Rights::FS).is_empty() {
         return format!("/ has {SOCKETS}");
     }
-
     "/ is the whole system, with all keys and passwords in it; name the folders that are needed".to_owned()
 }
 
@@ -120,160 +105,170 @@ struct Wide {
     name: String,
 }
 
+/// What a rule is held against.
+struct World<'a> {
+    home: Option<PathBuf>,
+    /// The folders in which programs are looked up.
+    in_path: Vec<PathBuf>,
+    /// What decides what the policy is.
+    read: &'a [&'a Path],
+}
+
 pub(super) fn warnings(stated: &[&Stated], read: &[&Path], variables: Variables<'_>) -> Vec<Warning> {
-    let mut warnings = Vec::new();
     let home = variables("HOME").map(|home| resolved(Path::new(&home)));
-    let in_path = path_folders(variables);
+    let world = World { home, in_path: path_folders(variables), read };
     let on_paths: Vec<OnPath<'_>> = stated.iter().copied().filter_map(on_path).collect();
+    let presets = if on_paths.is_empty() { Vec::new() } else { presets(stated) };
+    let mut warnings = Vec::new();
     for (at, rule) in on_paths.iter().enumerate() {
-        let absent = std::fs::symlink_metadata(rule.path)
-            .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
-        if absent && !rule.optional {
-            let pattern = rule.path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
-            let hint = match pattern {
-                true => "there are no patterns: name the folder",
-                false => "optional = true in [[fs.allow]] skips it; to have it made, grant its folder",
-            };
-            let message = format!("{} does not exist here; {hint}", printable(rule.path));
+        if let Some(message) = rule.missing() {
             warnings.push(Warning { origin: rule.origin.clone(), message, missing: true });
         }
-        let mut warn = |origin: &Origin, message: String| {
-            warnings.push(Warning::new(origin.clone(), message));
-        };
+        // By itself it lets files be moved that may be moved at all.
         if rule.rights == Rights::REFER {
-            // It lets files be moved that may be moved at all.
             continue;
         }
-        if is_root(&rule.real) {
-            warn(rule.origin, whole_system(rule.rights));
-            continue;
+        let mut messages = rule.dangers(&world);
+        if !is_root(&rule.real) {
+            messages.extend(rule.nothing_made());
+            if on_paths.len() <= MOST {
+                messages.extend(changed_above(rule, &on_paths));
+                messages.extend(in_vain(at, &on_paths, &presets));
+            }
         }
+        warnings.extend(messages.into_iter().map(|message| Warning::new(rule.origin.clone(), message)));
+    }
+    let written = stated.iter().filter_map(|stated| Some((&stated.origin, by_preset(stated, read)?)));
+    warnings.extend(written.map(|(origin, message)| Warning::new(origin.clone(), message)));
+    warnings.extend(ports(stated));
+    warnings
+}
+
+impl OnPath<'_> {
+    fn missing(&self) -> Option<String> {
+        let absent = std::fs::symlink_metadata(self.path)
+            .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+        if !absent || self.optional {
+            return None;
+        }
+        let pattern = self.path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
+        let hint = match pattern {
+            true => "there are no patterns: name the folder",
+            false => "optional = true in [[fs.allow]] skips it; to have it made, grant its folder",
+        };
+        Some(format!("{} does not exist here; {hint}", printable(self.path)))
+    }
+
+    /// What it gives away besides what it is for.
+    fn dangers(&self, world: &World<'_>) -> Vec<String> {
+        if is_root(&self.real) {
+            return vec![whole_system(self.rights)];
+        }
+        let path = printable(self.path);
+        let mut dangers = Vec::new();
         // A built-in policy that has /tmp is not to be mended by who has a home there.
-        let above = |home: &&PathBuf| home.starts_with(&rule.real) && !is_built_in(rule.origin);
-        if let Some(home) = home.as_ref().filter(|home| **home == rule.real || above(home)) {
-            let is = if *home == rule.real { "is" } else { "has in it" };
-            warn(
-                rule.origin,
-                format!(
-                    "{} {is} your whole home folder, with the keys, passwords and settings in it; name the folders that are needed",
-                    printable(rule.path)
-                ),
-            );
+        let above = |home: &&PathBuf| home.starts_with(&self.real) && !is_built_in(self.origin);
+        if let Some(home) = world.home.as_ref().filter(|home| **home == self.real || above(home)) {
+            let is = if *home == self.real { "is" } else { "has in it" };
+            dangers.push(format!(
+                "{path} {is} your whole home folder, with the keys, passwords and settings in it; name the folders that are \
+                 needed"
+            ));
         }
-        if rule.real == Path::new("/proc") {
-            warn(
-                rule.origin,
+        if self.real == Path::new("/proc") {
+            dangers.push(
                 "/proc has what every process is, and the system's settings; name the files that are needed"
                     .to_owned(),
             );
         }
-        if changes(rule.rights) {
-            if let Some(file) = read.iter().find(|file| file.starts_with(&rule.real)) {
-                warn(
-                    rule.origin,
-                    format!(
-                        "{} has this policy in it ({}): the program can change it, and do more the next time; keep it out of \
-                         there (as in ~/.config/palisade, with ${{PWD}} in place of .), or name what is below",
-                        printable(rule.path),
-                        printable(*file)
-                    ),
-                );
-            }
-            if let Some(folder) = in_path.iter().find(|folder| folder.starts_with(&rule.real)) {
-                warn(
-                    rule.origin,
-                    format!(
-                        "{} has programs in it that are found by PATH ({}): what the program puts there, others run unconfined",
-                        printable(rule.path),
-                        printable(folder)
-                    ),
-                );
-            }
+        if self.rights.contains(Rights::RESOLVE_UNIX) && Path::new("/run").starts_with(&self.real) {
+            dangers.push(format!("{path} has {SOCKETS}"));
         }
-        if let Some(trusted) = trusted(rule, home.as_deref()) {
-            warn(
-                rule.origin,
-                format!(
-                    "{} lets the program change {}, by which others run what it writes, unconfined; name the folders that are \
-                     needed",
-                    printable(rule.path),
-                    printable(&trusted)
-                ),
-            );
+        if !changes(self.rights) {
+            return dangers;
         }
-        if rule.rights.contains(Rights::RESOLVE_UNIX) && Path::new("/run").starts_with(&rule.real) {
-            warn(rule.origin, format!("{} has {SOCKETS}", printable(rule.path)));
-        }
-        if rule.rights.is_empty() {
-            warn(
-                rule.origin,
-                format!("{} is a file, to which nothing of this applies", printable(rule.path)),
-            );
-            continue;
-        }
-        let by_letter = rule.rights.contains(Rights::WRITE_FILE)
-            && !rule.rights.only_exact().contains(Rights::WRITE_FILE);
-        if by_letter && !rule.rights.intersects(Rights::C) && rule.real.is_dir() {
-            warn(
-                rule.origin,
-                format!(
-                    "{} is a folder, and {} lets no file be made or removed in it; for that add the letter c",
-                    printable(rule.path),
-                    rule.rights
-                ),
-            );
-        }
-        if on_paths.len() > MOST {
-            continue;
-        }
-        if let Some(above) = changed_above(rule, &on_paths) {
-            warn(
-                rule.origin,
-                format!(
-                    "{} can be replaced by the program, by {} ({}): with a link to anything, which has these rights the next \
-                     time; keep it elsewhere",
-                    printable(rule.path),
-                    printable(above.path),
-                    above.origin
-                ),
-            );
-        }
-        // A built-in policy is for any folder, and nobody can mend it.
-        if let Some(wider) = wider(at, &on_paths, stated).filter(|_| !is_built_in(rule.origin)) {
-            warn(
-                rule.origin,
-                format!("{} gets nothing here that {wider} does not give already", printable(rule.path)),
-            );
-        }
-    }
-    for stated in stated {
-        let What::Preset(preset) = stated.what else { continue };
-        let rules = preset.rules();
-        let written = rules.iter().filter(|rule| changes(rule.allows())).flat_map(Rule::paths);
-        let folders: Vec<PathBuf> = written.filter_map(|path| path.canonicalize().ok()).collect();
-        let file = read.iter().find(|file| folders.iter().any(|folder| file.starts_with(folder)));
-        if let Some(file) = file {
-            let message = format!(
-                "the preset {preset} lets the program change this policy ({}), and do more the next time; keep it elsewhere",
+        if let Some(file) = world.read.iter().find(|file| file.starts_with(&self.real)) {
+            dangers.push(format!(
+                "{path} has this policy in it ({}): the program can change it, and do more the next time; keep it out of there \
+                 (as in ~/.config/palisade, with ${{PWD}} in place of .), or name what is below",
                 printable(*file)
-            );
-            warnings.push(Warning::new(stated.origin.clone(), message));
+            ));
         }
+        if let Some(folder) = world.in_path.iter().find(|folder| folder.starts_with(&self.real)) {
+            dangers.push(format!(
+                "{path} has programs in it that are found by PATH ({}): what the program puts there, others run unconfined",
+                printable(folder)
+            ));
+        }
+        if let Some(trusted) = self.trusted(world.home.as_deref()) {
+            dangers.push(format!(
+                "{path} lets the program change {}, by which others run what it writes, unconfined; name the folders that are \
+                 needed",
+                printable(&trusted)
+            ));
+        }
+        dangers
     }
-    ports(stated, &mut |origin: &Origin, message: String| {
-        warnings.push(Warning::new(origin.clone(), message));
-    });
-    warnings
+
+    /// What it lets be changed of what others run, or believe.
+    fn trusted(&self, home: Option<&Path>) -> Option<PathBuf> {
+        if home == Some(&self.real) {
+            return None;
+        }
+        let at_home = TRUSTED_AT_HOME.iter().filter_map(|name| Some(home?.join(name)));
+        let mut all = at_home.chain(TRUSTED.iter().map(PathBuf::from));
+        // A device, as /dev/null, is written to without a thought.
+        let below = |trusted: &Path| {
+            self.real.starts_with(trusted) && (trusted != Path::new("/dev") || self.real == trusted)
+        };
+        all.find(|trusted| trusted.starts_with(&self.real) || below(trusted))
+    }
+
+    /// That it does less than it seems to.
+    fn nothing_made(&self) -> Option<String> {
+        let path = printable(self.path);
+        if self.rights.is_empty() {
+            return Some(format!("{path} is a file, to which nothing of this applies"));
+        }
+        let by_letter = self.rights.contains(Rights::WRITE_FILE)
+            && !self.rights.only_exact().contains(Rights::WRITE_FILE);
+        (by_letter && !self.rights.intersects(Rights::C) && self.real.is_dir()).then(|| {
+            format!(
+                "{path} is a folder, and {} lets no file be made or removed in it; for that add the letter c",
+                self.rights
+            )
+        })
+    }
 }
 
-/// A rule that lets the program put a link where another rule's path is, and does not give the same rights.
-fn changed_above<'a>(rule: &OnPath<'_>, rules: &'a [OnPath<'_>]) -> Option<&'a OnPath<'a>> {
+/// That a preset lets the policy be changed.
+fn by_preset(stated: &Stated, read: &[&Path]) -> Option<String> {
+    let What::Preset(preset) = stated.what else { return None };
+    let rules = preset.rules();
+    let written = rules.iter().filter(|rule| changes(rule.allows())).flat_map(Rule::paths);
+    let folders: Vec<PathBuf> = written.filter_map(|path| path.canonicalize().ok()).collect();
+    let file = read.iter().find(|file| folders.iter().any(|folder| file.starts_with(folder)))?;
+    Some(format!(
+        "the preset {preset} lets the program change this policy ({}), and do more the next time; keep it elsewhere",
+        printable(*file)
+    ))
+}
+
+/// That another rule lets the program put a link where this one's path is, and does not give the same rights.
+fn changed_above(rule: &OnPath<'_>, rules: &[OnPath<'_>]) -> Option<String> {
     let place = resolved(std::path::absolute(rule.path).ok()?.parent()?);
-    rules.iter().find(|above| {
+    let above = rules.iter().find(|above| {
         let replaces =
             above.rights.contains(Rights::MAKE_SYM) && above.rights.intersects(Rights::C - Rights::MAKE_SYM);
         replaces && place.starts_with(&above.real) && !above.rights.contains(rule.rights)
-    })
+    })?;
+    Some(format!(
+        "{} can be replaced by the program, by {} ({}): with a link to anything, which has these rights the next time; keep it \
+         elsewhere",
+        printable(rule.path),
+        printable(above.path),
+        above.origin
+    ))
 }
 
 fn on_path(stated: &Stated) -> Option<OnPath<'_>> {
@@ -296,9 +291,13 @@ fn path_folders(variables: Variables<'_>) -> Vec<PathBuf> {
     folders.filter_map(|folder| folder.canonicalize().ok()).collect()
 }
 
-/// What allows all that a rule allows: another rule, of those that say the same an earlier one; or a preset.
-fn wider(at: usize, rules: &[OnPath<'_>], stated: &[&Stated]) -> Option<String> {
+/// That all that a rule allows is allowed by another, of those that say the same an earlier one; or by a preset.
+fn in_vain(at: usize, rules: &[OnPath<'_>], presets: &[Wide]) -> Option<String> {
     let rule = &rules[at];
+    // A built-in policy is for any folder, and nobody can mend it.
+    if rule.rights.is_empty() || is_built_in(rule.origin) {
+        return None;
+    }
     let covers = |rights: Rights, real: &Path| rights.contains(rule.rights) && rule.real.starts_with(real);
     let by_rule = rules.iter().enumerate().find(|(other_at, other)| {
         let same = other.rights == rule.rights && other.real == rule.real;
@@ -307,10 +306,11 @@ fn wider(at: usize, rules: &[OnPath<'_>], stated: &[&Stated]) -> Option<String> 
             && other.real.exists()
             && (!same || *other_at < at)
     });
-    if let Some((_, other)) = by_rule {
-        return Some(format!("{} ({})", printable(other.path), other.origin));
-    }
-    presets(stated).into_iter().find(|wide| covers(wide.rights, &wide.real)).map(|wide| wide.name)
+    let wider = match by_rule {
+        Some((_, other)) => format!("{} ({})", printable(other.path), other.origin),
+        None => presets.iter().find(|wide| covers(wide.rights, &wide.real))?.name.clone(),
+    };
+    Some(format!("{} gets nothing here that {wider} does not give already", printable(rule.path)))
 }
 
 fn presets(stated: &[&Stated]) -> Vec<Wide> {
@@ -332,7 +332,7 @@ fn presets(stated: &[&Stated]) -> Vec<Wide> {
 }
 
 /// A port that another line has. Those of presets nobody has written, and they overlap.
-fn ports(stated: &[&Stated], warn: &mut impl FnMut(&Origin, String)) {
+fn ports(stated: &[&Stated]) -> Vec<Warning> {
     let mut written: Vec<(Rights, Ports, &Origin)> = Vec::new();
     let mut by_preset: Vec<(Rights, Ports, Preset)> = Vec::new();
     for stated in stated {
@@ -345,8 +345,9 @@ fn ports(stated: &[&Stated], warn: &mut impl FnMut(&Origin, String)) {
         }
     }
     if written.len() > MOST {
-        return;
+        return Vec::new();
     }
+    let mut warnings = Vec::new();
     for (at, (right, ports, origin)) in written.iter().enumerate() {
         let covers = |other: Rights, wide: Ports| {
             other == *right && wide.first <= ports.first && ports.last <= wide.last
@@ -362,7 +363,9 @@ fn ports(stated: &[&Stated], warn: &mut impl FnMut(&Origin, String)) {
                 .map(|(.., preset)| format!("the preset {preset}")),
         };
         if let Some(by) = by {
-            warn(origin, format!("port {ports} is allowed by {by} already"));
+            let message = format!("port {ports} is allowed by {by} already");
+            warnings.push(Warning::new((*origin).clone(), message));
         }
     }
+    warnings
 }
