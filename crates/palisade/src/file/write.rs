@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Environment;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
+use crate::preset::Preset;
 use crate::rights::Rights;
 use crate::rule::{Kind, Ports, Target, Terms};
 
@@ -28,6 +29,8 @@ const PORTS: [(&str, &str, Rights); 4] = [
 
 /// The parts of a policy, in the order in which they are written.
 struct Parts<'a> {
+    /// Each once.
+    presets: Vec<Preset>,
     /// For each of [`GROUPS`].
     groups: [Vec<&'a Path>; 5],
     /// All other rules on paths; those with the same terms stand together.
@@ -44,7 +47,17 @@ fn parts(policy: &Policy) -> Result<Parts<'_>> {
     if !policy.quiet.is_empty() || !policy.log.is_empty() {
         return cannot("what is logged");
     }
-    let mut parts = Parts { groups: Default::default(), allow: Vec::new(), ports: Default::default() };
+    let mut parts = Parts {
+        presets: Vec::new(),
+        groups: Default::default(),
+        allow: Vec::new(),
+        ports: Default::default(),
+    };
+    for preset in &policy.presets {
+        if !parts.presets.contains(preset) {
+            parts.presets.push(*preset);
+        }
+    }
     for rule in &policy.rules {
         let terms = rule.terms;
         if terms.quiet {
@@ -99,7 +112,7 @@ pub(super) fn args(policy: &Policy) -> Result<Vec<OsString>> {
     if !policy.unrestricted.is_empty() {
         add("--unrestricted", policy.unrestricted.short_names().join(",").into());
     }
-    for preset in &policy.presets {
+    for preset in &parts.presets {
         add("--preset", preset.name().into());
     }
     for ((_, option, _), paths) in GROUPS.iter().zip(&parts.groups) {
@@ -139,8 +152,8 @@ pub(super) fn toml(policy: &Policy, environment: &Environment) -> Result<String>
         let _ = writeln!(top, "{key} = {value}");
     };
     let names = |rights: Rights| list(rights.short_names().into_iter().map(text));
-    if !policy.presets.is_empty() {
-        line("include", list(policy.presets.iter().map(|preset| text(preset.name()))));
+    if !parts.presets.is_empty() {
+        line("include", list(parts.presets.iter().map(|preset| text(preset.name()))));
     }
     if let Some(abi) = policy.abi {
         line("abi", abi.number().to_string());
