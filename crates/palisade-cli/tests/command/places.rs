@@ -33,7 +33,7 @@ fn a_variable_that_is_wider_than_it_looks_is_refused() {
         let link = user.home().join("root");
         let long = user.home().join("root/./usr/..");
         let set = "set the variable, or write the path out";
-        let whole = |value: &OsStr, what: &str| format!("is \"{}\", {what}; {set}", value.display());
+        let whole = |value: &OsStr, what: &str| format!("is \"{}\", {what}; {set}", value.to_str().unwrap());
         let values: Vec<(Option<&OsStr>, String)> =
             vec![(None, format!("is not set; {set}")), (Some(OsStr::new("")), format!("is empty; {set}"))];
         let root = ["/", "//", "/.", "/./", "///.", "/proc/self/root", link.to_str().unwrap()];
