@@ -220,13 +220,13 @@ fn a_relative_path_to_write_to_stays_in_the_folder_of_its_file() {
 fn a_policy_that_is_built_in_gives_neither_the_home_folder_nor_the_system() {
     each_user(|user| {
         let home = user.home();
-        let deep = user.folder("work");
+        let deep = user.folder("deep");
         for (folder, home) in [
             ("/".as_ref(), home.clone()),
             (home.as_path(), home.clone()),
             (home.parent().unwrap(), home.clone()),
             (home.as_path(), deep.clone()),
-            (home.as_path(), home.join("./work/..")),
+            (home.as_path(), home.join("./deep/..")),
         ] {
             let mut run = user.command(user.binary());
             run.current_dir(folder).env("HOME", home).args(["run", "-p", "build", "--", "echo", "ran"]);
