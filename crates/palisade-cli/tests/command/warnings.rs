@@ -16,7 +16,7 @@ fn warnings(user: &User, policy: &str) -> Vec<String> {
 #[test]
 fn what_a_program_can_change_to_do_more_the_next_time_is_warned_of() {
     each_user(|user| {
-        for folder in ["sub", "p", "p/work", "p/work/bin", "bin", ".config", ".config/palisade"] {
+        for folder in ["sub", "p", "p/out", "p/out/bin", "bin", ".config", ".config/palisade"] {
             user.folder(folder);
         }
         let change = |line: &str, what: &str, file: &str| {
@@ -62,8 +62,8 @@ fn what_a_program_can_change_to_do_more_the_next_time_is_warned_of() {
         let in_tmp = user.home().canonicalize().unwrap().starts_with("/tmp");
         assert_eq!(warnings(user, "p.toml"), if in_tmp { vec![preset.to_owned()] } else { vec![] });
         // A link in the place of what has more rights.
-        user.file("p.toml", "include = 'system'\nfs.rw = 'p/work'\nfs.rx = ['p/work/bin', 'bin']\n");
-        let replaced = "p.toml:3:10: p/work/bin can be replaced by the program, by p/work (p.toml:2): with a link to anything, which \
+        user.file("p.toml", "include = 'system'\nfs.rw = 'p/out'\nfs.rx = ['p/out/bin', 'bin']\n");
+        let replaced = "p.toml:3:10: p/out/bin can be replaced by the program, by p/out (p.toml:2): with a link to anything, which \
                         has these rights the next time; keep it elsewhere";
         assert_eq!(warnings(user, "p.toml"), [replaced]);
     });
