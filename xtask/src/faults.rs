@@ -99,7 +99,7 @@ const FAULTS: [Fault; 13] = [
         "the model follows a symlinked folder wrongly",
         "src/place.rs",
         "if target.has_root() {",
-        "if target.has_root() && to_do.is_empty() {",
+        "if target.has_root() && self.to_do.is_empty() {",
     ),
     model(
         "the model forgets the rights of a parent",

@@ -82,10 +82,10 @@ impl Policy {
     /// - whether a rule is on a file with several names on an overlay: each name there is a file of its own to the kernel;
     /// - any path, off Linux.
     ///
-    /// It is asked of the system as it is now, and of the current folder and the root of this process. What is not
-    /// asked for at all: descriptors that are open already (they keep the rights they were opened with); a directory
+    /// It is asked of the system as it is now, and of the current folder and the root of this process, or of those that
+    /// [`Request::seen_from`] names. What is not asked for at all: descriptors that are open already (they keep the rights they were opened with); a directory
     /// that was moved out of its bind mount while it was open (erratum 3); peers within the same policy, which are
-    /// always reached; in a chroot, a rule by descriptor on a folder outside of it, and rules on its root in moves between
+    /// always reached; where this process is in a chroot, a rule by descriptor on a folder outside of it, and rules on its root in moves between
     /// folders of another mount; Multipath TCP, SMC and SCTP (erratum 1); `RENAME_WHITEOUT`; ptrace and mounting.
     ///
     /// # Errors

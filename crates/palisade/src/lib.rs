@@ -68,7 +68,7 @@ pub use file::{Environment, Origin, PolicyFile, Problem, Stated, Warning, What};
 #[doc(hidden)]
 pub use file::{KEYS, Key, Takes};
 pub use kernel::{Kernel, Unavailable};
-pub use place::FileKind;
+pub use place::{FileKind, View};
 pub use plan::{Lost, Plan};
 pub use policy::{BestEffort, Policy};
 pub use preset::Preset;

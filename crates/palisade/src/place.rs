@@ -1,5 +1,5 @@
-//! Where a path leads: what is at it, and every folder above, up to the root. Looked at by name, without opening
-//! anything; what cannot be known so is said.
+//! Where a path leads, for this process or for another: what is at it, and every folder above, up to the root. Looked at
+//! by name, without opening anything; what cannot be known so is said.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -55,6 +55,33 @@ pub enum FileKind {
     Whiteout,
 }
 
+/// From where a process sees files: its root, and the folder where its relative paths begin. What it asks for is looked
+/// up from there by [`Request::seen_from`](crate::Request::seen_from).
+///
+/// ```
+/// use palisade::{Request, View};
+/// let jailed = View::new("/usr", "/usr/bin");
+/// # if cfg!(target_os = "linux") {
+/// let request = Request::read("../../../lib/none").seen_from(&jailed);
+/// assert_eq!(request.path(), Some("/usr/lib/none".as_ref()));
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    root: PathBuf,
+    dir: PathBuf,
+}
+
+impl View {
+    /// A process with this root, whose relative paths begin in `dir`. Both are whole paths without links, as this process
+    /// sees them: what links in /proc/PID say, or of `dir` that of a descriptor, for openat(2). `root` is `/` unless the
+    /// process is in a chroot; its mounts have to be those of this process. They are looked at with each request, and
+    /// "cannot say" is the answer where either is no folder any more.
+    pub fn new(root: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> View {
+        View { root: root.into(), dir: dir.into() }
+    }
+}
+
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -81,35 +108,66 @@ pub(crate) enum Unsure {
 const MAX_LINKS: usize = 40;
 
 impl Place {
-    /// Looks where `path` leads now, from the current folder; whether a link as its last name is followed depends on
-    /// what is to be done there.
-    pub fn find(path: &Path, follow: bool) -> Result<Place, String> {
+    /// Looks where `path` leads now, for this process, or for one that sees it from elsewhere; whether a link as its last
+    /// name is followed depends on what is to be done there.
+    pub fn find(path: &Path, follow: bool, view: Option<&View>) -> Result<Place, String> {
         if path.as_os_str().is_empty() {
             return Err("the path is empty".to_owned());
         }
         let mut to_do: Vec<OsString> = names(path);
-        if path.is_relative() {
-            let dir = std::env::current_dir().map_err(|error| no_current_dir(&error))?;
-            if !dir.has_root() {
-                return Err("the current folder cannot be reached from the root".to_owned());
-            }
-            if sys::look(&dir) != sys::look(Path::new(".")) {
-                return Err(format!("the current folder is not what is at {} now", printable(&dir)));
-            }
-            to_do.extend(names(&dir));
+        if path.is_relative() && view.is_none() {
+            to_do.extend(names(&current_dir()?));
         }
-        let mut place = Place { path: PathBuf::from("/"), nodes: Vec::new(), missing: 0, unsure: None };
-        place.nodes.push(sys::look(&place.path).map_err(|errno| unseen(&place.path, errno))?);
-        let mut links = 0;
-        while let Some(name) = to_do.pop() {
-            place.step(name, &mut to_do, follow, &mut links)?;
+        let root = match view {
+            None => Place::at(Path::new("/"))?,
+            Some(view) => Place::folder_at(&view.root, "the process's root")?,
+        };
+        let place = match view {
+            Some(view) if path.is_relative() => Place::folder_at(&view.dir, "the process's folder")?,
+            _ => root.clone(),
+        };
+        let mut walk = Walk { place, to_do, follow, links: 0, root };
+        while let Some(name) = walk.to_do.pop() {
+            walk.step(name)?;
         }
+        let mut place = walk.place;
         let ends_in_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
         if ends_in_folder && place.kind().is_some_and(|kind| kind != FileKind::Dir) {
-            return Err(format!("{} is no folder", printable(&place.path)));
+            return Err(is_no_folder(&place.path));
         }
         place.unsure = place.why_unsure();
         Ok(place)
+    }
+
+    /// What is at a path that is said to be whole and without links, whatever the view; nothing else will do.
+    fn at(path: &Path) -> Result<Place, String> {
+        let mut place = Place { path: PathBuf::new(), nodes: Vec::new(), missing: 0, unsure: None };
+        let whole = |name| matches!(name, Component::RootDir | Component::Normal(_));
+        if !path.has_root() || !path.components().all(whole) {
+            return Err(format!("{} is no whole path", printable(path)));
+        }
+        for name in path.components() {
+            if place.nodes.last().is_some_and(|node| node.kind == FileKind::Symlink) {
+                return Err(is_link(&place.path));
+            }
+            place.path.push(name);
+            place.nodes.push(sys::look(&place.path).map_err(|errno| match errno {
+                _ if is_not_found(errno) => format!("{} does not exist", printable(&place.path)),
+                _ => unseen(&place.path, errno),
+            })?);
+        }
+        Ok(place)
+    }
+
+    /// The same for what a process has as its root or its current folder.
+    fn folder_at(path: &Path, what: &str) -> Result<Place, String> {
+        let folder = |place: Place| match place.kind() {
+            Some(FileKind::Dir) => Ok(place),
+            Some(FileKind::Symlink) => Err(is_link(path)),
+            _ => Err(is_no_folder(path)),
+        };
+        let not_there = |why| format!("{what} is not where it was said to be: {why}");
+        Place::at(path).and_then(folder).map_err(not_there)
     }
 
     fn why_unsure(&self) -> Option<Unsure> {
@@ -130,63 +188,6 @@ impl Place {
     /// Why it may be refused although rules allow it.
     pub fn unsure(&self) -> Option<Unsure> {
         self.unsure
-    }
-
-    fn step(
-        &mut self,
-        name: OsString,
-        to_do: &mut Vec<OsString>,
-        follow: bool,
-        links: &mut usize,
-    ) -> Result<(), String> {
-        if self.missing > 0 {
-            if name == ".." {
-                return Err(format!("{} does not exist, and so nothing is beside it", printable(&self.path)));
-            }
-            self.path.push(name);
-            self.missing += 1;
-            return Ok(());
-        }
-        if self.kind() != Some(FileKind::Dir) {
-            return Err(format!("{} is no folder", printable(&self.path)));
-        }
-        if name == ".." {
-            if self.nodes.len() > 1 {
-                self.nodes.pop();
-                self.path.pop();
-            }
-            return Ok(());
-        }
-        let path = self.path.join(&name);
-        let node = match sys::look(&path) {
-            Ok(node) => node,
-            Err(errno) if io::Error::from_raw_os_error(errno).kind() == io::ErrorKind::NotFound => {
-                self.path = path;
-                self.missing = 1;
-                return Ok(());
-            }
-            Err(errno) => return Err(unseen(&path, errno)),
-        };
-        if node.kind == FileKind::Symlink && (follow || !to_do.is_empty()) {
-            *links += 1;
-            if *links > MAX_LINKS {
-                return Err(format!("{}: too many symbolic links", printable(&path)));
-            }
-            if sys::file_system_of(&self.path) == FileSystem::Proc {
-                return Err(format!("{} leads elsewhere for each process", printable(&path)));
-            }
-            let target = std::fs::read_link(&path)
-                .map_err(|error| format!("{} cannot be read: {error}", printable(&path)))?;
-            if target.has_root() {
-                self.nodes.truncate(1);
-                self.path = PathBuf::from("/");
-            }
-            to_do.extend(names(&target));
-            return Ok(());
-        }
-        self.nodes.push(node);
-        self.path = path;
-        Ok(())
     }
 
     /// What it is; `None` if there is nothing.
@@ -233,6 +234,74 @@ impl Place {
     }
 }
 
+/// On the way to a place.
+struct Walk {
+    place: Place,
+    /// The names to come, the next one last.
+    to_do: Vec<OsString>,
+    /// Whether a link as the last name is followed.
+    follow: bool,
+    links: usize,
+    /// Where absolute paths begin, and from where `..` does not lead up.
+    root: Place,
+}
+
+impl Walk {
+    fn step(&mut self, name: OsString) -> Result<(), String> {
+        let place = &mut self.place;
+        if place.missing > 0 {
+            if name == ".." {
+                return Err(format!(
+                    "{} does not exist, and so nothing is beside it",
+                    printable(&place.path)
+                ));
+            }
+            place.path.push(name);
+            place.missing += 1;
+            return Ok(());
+        }
+        if place.kind() != Some(FileKind::Dir) {
+            return Err(is_no_folder(&place.path));
+        }
+        if name == ".." {
+            // Who is outside of its root passes it by, and gets to the real one.
+            if place.nodes.len() > 1 && place.path != self.root.path {
+                place.nodes.pop();
+                place.path.pop();
+            }
+            return Ok(());
+        }
+        let path = place.path.join(&name);
+        let node = match sys::look(&path) {
+            Ok(node) => node,
+            Err(errno) if is_not_found(errno) => {
+                place.path = path;
+                place.missing = 1;
+                return Ok(());
+            }
+            Err(errno) => return Err(unseen(&path, errno)),
+        };
+        if node.kind == FileKind::Symlink && (self.follow || !self.to_do.is_empty()) {
+            self.links += 1;
+            if self.links > MAX_LINKS {
+                return Err(format!("{}: too many symbolic links", printable(&path)));
+            }
+            if sys::file_system_of(&place.path) == FileSystem::Proc {
+                return Err(format!("{} leads elsewhere for each process", printable(&path)));
+            }
+            let target = read_link(&path)?;
+            if target.has_root() {
+                self.place = self.root.clone();
+            }
+            self.to_do.extend(names(&target));
+            return Ok(());
+        }
+        place.nodes.push(node);
+        place.path = path;
+        Ok(())
+    }
+}
+
 /// The names of a path, the last first.
 fn names(path: &Path) -> Vec<OsString> {
     let name = |component: Component<'_>| match component {
@@ -243,8 +312,33 @@ fn names(path: &Path) -> Vec<OsString> {
     path.components().rev().filter_map(name).collect()
 }
 
-fn no_current_dir(error: &io::Error) -> String {
-    format!("the current folder cannot be found: {error}")
+/// That of this process.
+fn current_dir() -> Result<PathBuf, String> {
+    let dir =
+        std::env::current_dir().map_err(|error| format!("the current folder cannot be found: {error}"))?;
+    if !dir.has_root() {
+        return Err("the current folder cannot be reached from the root".to_owned());
+    }
+    if sys::look(&dir) != sys::look(Path::new(".")) {
+        return Err(format!("the current folder is not what is at {} now", printable(&dir)));
+    }
+    Ok(dir)
+}
+
+fn read_link(path: &Path) -> Result<PathBuf, String> {
+    std::fs::read_link(path).map_err(|error| format!("{} cannot be read: {error}", printable(path)))
+}
+
+fn is_not_found(errno: i32) -> bool {
+    io::Error::from_raw_os_error(errno).kind() == io::ErrorKind::NotFound
+}
+
+fn is_no_folder(path: &Path) -> String {
+    format!("{} is no folder", printable(path))
+}
+
+fn is_link(path: &Path) -> String {
+    format!("{} is a symbolic link", printable(path))
 }
 
 fn unseen(path: &Path, errno: i32) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::place::{FileKind, Place};
+use crate::place::{FileKind, Place, View};
 use crate::rights::Rights;
 
 bitflags::bitflags! {
@@ -34,8 +34,8 @@ bitflags::bitflags! {
 /// One request to the kernel, as [`Policy::decide`](crate::Policy::decide) answers it.
 ///
 /// A path is looked up when the request is made: through symbolic links and `..`, from the current folder if it is
-/// relative, as the kernel would for this process. What is not there is taken for a regular file in the folder
-/// where it would be.
+/// relative, as the kernel would for this process; for another, by [`Request::seen_from`]. What is not there is taken
+/// for a regular file in the folder where it would be.
 ///
 /// ```
 /// use palisade::{Open, Request};
@@ -65,14 +65,40 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub asked: PathBuf,
+    /// Whether a link as its last name is followed.
+    follow: bool,
     pub place: Result<Place, String>,
 }
 
 impl Target {
     fn new(path: impl AsRef<Path>, follow: bool) -> Target {
         let asked = path.as_ref().to_owned();
-        let place = Place::find(&asked, follow);
-        Target { asked, place }
+        let place = Place::find(&asked, follow, None);
+        Target { asked, follow, place }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.place.as_ref().ok().map(Place::path)
+    }
+}
+
+impl Action {
+    fn targets(&self) -> [Option<&Target>; 2] {
+        match self {
+            Action::Open { at, .. } | Action::Make { at, .. } | Action::Remove { at, .. } => [Some(at), None],
+            Action::Truncate(at) | Action::Execute(at) | Action::ConnectUnix(at) => [Some(at), None],
+            Action::Rename { from, to, .. } | Action::Link { from, to } => [Some(from), Some(to)],
+            Action::Port { .. } | Action::Scope(_) => [None, None],
+        }
+    }
+
+    fn targets_mut(&mut self) -> [Option<&mut Target>; 2] {
+        match self {
+            Action::Open { at, .. } | Action::Make { at, .. } | Action::Remove { at, .. } => [Some(at), None],
+            Action::Truncate(at) | Action::Execute(at) | Action::ConnectUnix(at) => [Some(at), None],
+            Action::Rename { from, to, .. } | Action::Link { from, to } => [Some(from), Some(to)],
+            Action::Port { .. } | Action::Scope(_) => [None, None],
+        }
     }
 }
 
@@ -219,6 +245,33 @@ impl Request {
     /// To signal a process that is not confined by the same policy.
     pub fn signal() -> Request {
         Request::of(Action::Scope(Rights::SIGNAL))
+    }
+
+    /// The same of a process that sees files from there: its paths are looked up once more, now.
+    pub fn seen_from(mut self, view: &View) -> Request {
+        for target in self.action.targets_mut().into_iter().flatten() {
+            target.place = Place::find(&target.asked, target.follow, Some(view));
+        }
+        self
+    }
+
+    /// Where its path leads, the first if it has two: without links and dots, as this process sees it. A link as its last
+    /// name stands for itself where the request does not follow it. `None` if it has no path, or if that cannot be known.
+    ///
+    /// ```
+    /// # if cfg!(target_os = "linux") {
+    /// let request = palisade::Request::read("/usr/../usr/./none");
+    /// assert_eq!(request.path(), Some("/usr/none".as_ref()));
+    /// # }
+    /// ```
+    pub fn path(&self) -> Option<&Path> {
+        self.action.targets()[0].and_then(Target::path)
+    }
+
+    /// The same of its second path: the new one of [`Request::rename`] and [`Request::link`], the other of
+    /// [`Request::exchange`].
+    pub fn other_path(&self) -> Option<&Path> {
+        self.action.targets()[1].and_then(Target::path)
     }
 }
 
