@@ -76,7 +76,8 @@ impl Policy {
     ///
     /// The answer is then [`Decision::cannot_say`], with the reason, and never a guess:
     ///
-    /// - a path through a link of /proc, as /dev/stdin or /proc/self/exe, which leads elsewhere for each process;
+    /// - a path through a link of /proc, as /dev/stdin or /proc/self/exe, which leads elsewhere for each process, unless
+    ///   [`View::of_process`](crate::View::of_process) says for which;
     /// - a path that this process cannot look at itself, or one through a file that is no directory;
     /// - whether what rules allow of a process's folder in /proc is allowed: it has other guards too;
     /// - whether a rule is on a file with several names on an overlay: each name there is a file of its own to the kernel;
@@ -186,7 +187,7 @@ impl Domain {
         };
         let lacks = self.lacks(&needs, &Extra::default());
         let Some(first) = lacks.first() else {
-            let answer = match self.unsure(&needs) {
+            let answer = match self.unsure(request, &needs) {
                 Some(why) => Answer::CannotSay(why.to_owned()),
                 None => self.allowed(&needs),
             };
@@ -200,13 +201,17 @@ impl Domain {
     }
 
     /// Why it may be refused although rules allow it.
-    fn unsure(&self, needs: &Needs<'_>) -> Option<&'static str> {
+    fn unsure(&self, request: &Request, needs: &Needs<'_>) -> Option<&'static str> {
+        let guarded = "rules allow it, but what /proc has of a process has other guards too";
+        // Whatever is done there, and also what takes no right.
+        let mut places = request.action.targets().into_iter().flatten().flat_map(|target| &target.place);
+        if places.any(|place| place.unsure() == Some(Unsure::Through)) {
+            return Some(guarded);
+        }
         let on = |place: &Place| {
             let ruled = |layer: &Layer| layer.known.iter().any(|known| known.inode == place.node().inode);
             match place.unsure()? {
-                Unsure::Process => {
-                    Some("rules allow it, but what /proc has of a process has other guards too")
-                }
+                Unsure::Process | Unsure::Through => Some(guarded),
                 Unsure::Names if self.layers.iter().any(ruled) => Some(
                     "on an overlay each name of a file is a file of its own to a rule, which cannot be seen from outside",
                 ),

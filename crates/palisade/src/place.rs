@@ -55,8 +55,8 @@ pub enum FileKind {
     Whiteout,
 }
 
-/// From where a process sees files: its root, and the folder where its relative paths begin. What it asks for is looked
-/// up from there by [`Request::seen_from`](crate::Request::seen_from).
+/// From where a process sees files: its root, the folder where its relative paths begin, and which process it is. What
+/// it asks for is looked up from there by [`Request::seen_from`](crate::Request::seen_from).
 ///
 /// ```
 /// use palisade::{Request, View};
@@ -70,6 +70,7 @@ pub enum FileKind {
 pub struct View {
     root: PathBuf,
     dir: PathBuf,
+    process: Option<u32>,
 }
 
 impl View {
@@ -78,7 +79,23 @@ impl View {
     /// process is in a chroot; its mounts have to be those of this process. They are looked at with each request, and
     /// "cannot say" is the answer where either is no folder any more.
     pub fn new(root: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> View {
-        View { root: root.into(), dir: dir.into() }
+        View { root: root.into(), dir: dir.into(), process: None }
+    }
+
+    /// It is this process, by the number that this process knows it by: /proc/self leads to it, and /proc/thread-self to
+    /// its main thread. Links that /proc has of processes (`exe`, `cwd`, `fd/0`) then lead to the file, if it has a path;
+    /// without it, where they lead cannot be said.
+    ///
+    /// ```
+    /// use palisade::{Request, View};
+    /// # if cfg!(target_os = "linux") {
+    /// let view = View::new("/", "/usr").of_process(std::process::id());
+    /// let request = Request::read("/proc/self/exe").seen_from(&view);
+    /// assert_eq!(request.path(), std::env::current_exe().ok().as_deref());
+    /// # }
+    /// ```
+    pub fn of_process(self, process: u32) -> View {
+        View { process: Some(process), ..self }
     }
 }
 
@@ -100,9 +117,14 @@ pub(crate) struct Place {
 pub(crate) enum Unsure {
     /// It is in a process's folder in /proc.
     Process,
+    /// It is reached through what /proc has of another process.
+    Through,
     /// It is a file with several names on an overlay, where a rule is on one of them.
     Names,
 }
+
+/// The inode in which each proc file system begins.
+const PROC_ROOT: u64 = 1;
 
 /// As many symbolic links the kernel follows in one path.
 const MAX_LINKS: usize = 40;
@@ -126,7 +148,8 @@ impl Place {
             Some(view) if path.is_relative() => Place::folder_at(&view.dir, "the process's folder")?,
             _ => root.clone(),
         };
-        let mut walk = Walk { place, to_do, follow, links: 0, root };
+        let process = view.and_then(|view| view.process);
+        let mut walk = Walk { place, to_do, follow, links: 0, root, process, through_other: false };
         while let Some(name) = walk.to_do.pop() {
             walk.step(name)?;
         }
@@ -135,7 +158,7 @@ impl Place {
         if ends_in_folder && place.kind().is_some_and(|kind| kind != FileKind::Dir) {
             return Err(is_no_folder(&place.path));
         }
-        place.unsure = place.why_unsure();
+        place.unsure = if walk.through_other { Some(Unsure::Through) } else { place.why_unsure() };
         Ok(place)
     }
 
@@ -174,8 +197,7 @@ impl Place {
         let folder = self.path.parent().filter(|_| self.missing == 0)?;
         match sys::file_system_of(folder) {
             FileSystem::Proc => {
-                let number = |name: &OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-                let of_process = self.path.components().any(|c| number(c.as_os_str()));
+                let of_process = self.path.components().any(|name| is_number(name.as_os_str()));
                 of_process.then_some(Unsure::Process)
             }
             FileSystem::Overlay if self.node().kind != FileKind::Dir && self.node().names > 1 => {
@@ -244,6 +266,10 @@ struct Walk {
     links: usize,
     /// Where absolute paths begin, and from where `..` does not lead up.
     root: Place,
+    /// Which process it is, if that is known.
+    process: Option<u32>,
+    /// Whether it came through a link of another process's.
+    through_other: bool,
 }
 
 impl Walk {
@@ -286,10 +312,11 @@ impl Walk {
             if self.links > MAX_LINKS {
                 return Err(format!("{}: too many symbolic links", printable(&path)));
             }
-            if sys::file_system_of(&place.path) == FileSystem::Proc {
-                return Err(format!("{} leads elsewhere for each process", printable(&path)));
-            }
-            let target = read_link(&path)?;
+            let target = match sys::file_system_of(&place.path) {
+                FileSystem::Proc => self.link_of_proc(&path, &name)?,
+                _ => Some(read_link(&path)?),
+            };
+            let Some(target) = target else { return Ok(()) };
             if target.has_root() {
                 self.place = self.root.clone();
             }
@@ -300,6 +327,60 @@ impl Walk {
         place.path = path;
         Ok(())
     }
+
+    /// What a link in /proc says; `None` if it has led to a place at once, as those to a process's files do.
+    fn link_of_proc(&mut self, path: &Path, name: &OsStr) -> Result<Option<PathBuf>, String> {
+        let folder = &self.place;
+        let device = folder.node().inode.device;
+        // Where the file system begins. Where a part of it is mounted, whose that is cannot be seen.
+        let top = folder.nodes.iter().position(|node| node.inode == Inode { device, number: PROC_ROOT });
+        let (Some(process), Some(top)) = (self.process, top) else {
+            return Err(format!("{} leads elsewhere for each process", printable(path)));
+        };
+        let (top, below) = (folder.path_of(top), folder.path.components().nth(top + 1));
+        if below.is_some_and(|below| is_number(below.as_os_str())) {
+            let of_it = top.join(process.to_string());
+            self.through_other |= !folder.path.starts_with(of_it) || !has_our_numbers(&top);
+            self.place = led(path)?;
+            return Ok(None);
+        }
+        let own = match name.to_str().filter(|_| below.is_none()) {
+            Some("self") => process.to_string(),
+            Some("thread-self") => format!("{process}/task/{process}"),
+            // As any link: mounts, net.
+            _ => return read_link(path).map(Some),
+        };
+        if !has_our_numbers(&top) {
+            return Err(format!("processes have other numbers in {}", printable(&top)));
+        }
+        if sys::look(&top.join(process.to_string())).is_err() {
+            return Err(format!("{}: process {process} has ended", printable(path)));
+        }
+        Ok(Some(PathBuf::from(own)))
+    }
+}
+
+/// Where a link leads that /proc has of a process's files. The kernel knows without its text, which is for who reads it,
+/// and need not be a path.
+fn led(link: &Path) -> Result<Place, String> {
+    let text = read_link(link)?;
+    let same = |there: &Place| {
+        let node = there.node();
+        sys::look_through(link).is_ok_and(|led| (led.inode, led.mount) == (node.inode, node.mount))
+    };
+    let place = Place::at(&text).ok().filter(same);
+    place.ok_or_else(|| format!("{} leads to {}, which is no path to it", printable(link), printable(&text)))
+}
+
+/// Whether a name in /proc is that of a process.
+fn is_number(name: &OsStr) -> bool {
+    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+}
+
+/// Whether a proc file system has the numbers of processes that this process knows them by.
+fn has_our_numbers(proc: &Path) -> bool {
+    let this = std::process::id().to_string();
+    std::fs::read_link(proc.join("self")).is_ok_and(|link| link.as_os_str() == &*this)
 }
 
 /// The names of a path, the last first.

@@ -83,7 +83,8 @@ impl Target {
 }
 
 impl Action {
-    fn targets(&self) -> [Option<&Target>; 2] {
+    /// Its paths, as it was asked for.
+    pub fn targets(&self) -> [Option<&Target>; 2] {
         match self {
             Action::Open { at, .. } | Action::Make { at, .. } | Action::Remove { at, .. } => [Some(at), None],
             Action::Truncate(at) | Action::Execute(at) | Action::ConnectUnix(at) => [Some(at), None],

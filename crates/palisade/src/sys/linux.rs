@@ -346,6 +346,12 @@ pub(crate) fn look(path: &Path) -> Result<Node, Errno> {
     statx(libc::AT_FDCWD, &name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT)
 }
 
+/// What is at a path, or where the link leads that is there, by statx(2).
+pub(crate) fn look_through(path: &Path) -> Result<Node, Errno> {
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL)?;
+    statx(libc::AT_FDCWD, &name, libc::AT_NO_AUTOMOUNT)
+}
+
 /// What a descriptor is open on, by statx(2).
 pub(crate) fn look_at(fd: BorrowedFd<'_>) -> Result<Node, Errno> {
     statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)

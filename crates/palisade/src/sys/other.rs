@@ -18,6 +18,10 @@ pub(crate) fn look(_path: &std::path::Path) -> Result<Node, i32> {
     Err(0)
 }
 
+pub(crate) fn look_through(_path: &std::path::Path) -> Result<Node, i32> {
+    Err(0)
+}
+
 pub(crate) fn file_system_of(_dir: &std::path::Path) -> FileSystem {
     FileSystem::Other
 }

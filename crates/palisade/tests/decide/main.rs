@@ -1,6 +1,8 @@
 //! What the model answers, by tables: for any kernel, whatever this one is. That it is true is what tests/model shows.
 #![cfg(target_os = "linux")]
 
+mod views;
+
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
 use palisade::{
-    Abi, Decision, Domain, FileKind, Kernel, Open, Policy, Ports, Request, Rights, View, fd, path, ro, rw,
+    Abi, Decision, Domain, FileKind, Kernel, Open, Policy, Ports, Request, Rights, fd, path, ro, rw,
 };
 
 use proptest::collection::vec;
@@ -425,158 +427,6 @@ fn optional_rules_and_presets_count_as_they_are_there() {
     let decision = decide(Path::new("/etc/passwd"));
     let granted: Vec<_> = decision.rules().map(|granted| granted.preset).collect();
     assert_eq!(granted, [Some(palisade::Preset::System)]);
-}
-
-/// Where a request's paths lead, with the tree's path left out.
-fn led(tree: &Tree, request: &Request) -> [Option<String>; 2] {
-    let root = tree.0.path().canonicalize().unwrap();
-    [request.path(), request.other_path()].map(|path| {
-        let path = path?;
-        Some(path.strip_prefix(&root).unwrap_or(path).display().to_string())
-    })
-}
-
-/// A process in the tree's `in`, which it has as its root, that is somewhere else or there.
-fn jailed(tree: &Tree, dir: &str) -> View {
-    View::new(tree.at("in"), tree.at(dir))
-}
-
-#[test]
-fn another_process_sees_a_path_from_its_own_root_and_folder() {
-    let tree = Tree::new();
-    symlink("/sub/file", tree.at("in/absolute")).unwrap();
-    symlink("/../sub", tree.at("in/sub/above")).unwrap();
-    let beyond = format!("in{}/sub", tree.at("in").display());
-    for (dir, path, leads) in [
-        ("in", "/file", "in/file"),
-        ("in", "/sub/../none/x", "in/none/x"),
-        ("in/sub", "file", "in/sub/file"),
-        ("in/sub", "./none", "in/sub/none"),
-        ("in/sub", "../file", "in/file"),
-        ("in/sub", "/file", "in/file"),
-        ("out", "/sub/file", "in/sub/file"),
-        // Not above its root.
-        ("in/sub", "../../../file", "in/file"),
-        ("in", "..", "in"),
-        ("in", "/..", "in"),
-        ("in", "/../out/file", "in/out/file"),
-        ("in", "to_out/file", "in/out/file"),
-        // Links begin at its root, wherever they are.
-        ("in", "absolute", "in/sub/file"),
-        ("in/sub", "above/file", "in/sub/file"),
-        ("out", "to_in", &beyond),
-        // Outside of its root it gets to the real one, but not through its own.
-        ("out", "file", "out/file"),
-        ("out", "../moved/file", "moved/file"),
-        ("out", "../../../../../../../../etc/passwd", "/etc/passwd"),
-        ("", "in/../out/file", "in/out/file"),
-        ("out", "../in/to_out/file", "in/out/file"),
-    ] {
-        let request = Request::read(path);
-        let seen = request.clone().seen_from(&jailed(&tree, dir));
-        assert_eq!(led(&tree, &seen), [Some(leads.to_owned()), None], "{path} in {dir}");
-        assert_eq!(seen.to_string(), request.to_string());
-    }
-    let outside = View::new("/", tree.at("in"));
-    for (path, leads) in [("to_out/file", "out/file"), ("../out/to_in/file", "in/sub/file")] {
-        assert_eq!(led(&tree, &Request::read(path).seen_from(&outside))[0].as_deref(), Some(leads));
-    }
-    // It is also said how many links are too many there.
-    symlink("/loop", tree.at("in/loop")).unwrap();
-    let policy = Policy::new();
-    let answer = said(&tree, &policy, 7, &Request::read("/loop").seen_from(&jailed(&tree, "in")));
-    assert_eq!(answer, "cannot say: in/loop: too many symbolic links");
-}
-
-#[test]
-fn rules_above_the_root_of_another_process_count() {
-    let tree = Tree::new();
-    let refused = "refused (EACCES): read_file is missing on in/sub/file";
-    for (rule, answer) in
-        [("in/sub", "allowed by r:in/sub"), ("in", "allowed by r:in"), ("out", refused), ("moved", refused)]
-    {
-        for (dir, path) in [("out", "/sub/file"), ("in", "sub/file"), ("in/sub", "file")] {
-            let request = Request::read(path).seen_from(&jailed(&tree, dir));
-            assert_eq!(said(&tree, &Policy::new().ro(tree.at(rule)), 7, &request), answer, "{rule} {path}");
-        }
-    }
-    let request = Request::mkdir("/sub/new").seen_from(&jailed(&tree, "in"));
-    assert!(Policy::new().rw("/").decide(&kernel(7), &request).unwrap().is_allowed());
-    let decision = Policy::new().decide(&kernel(7), &request).unwrap();
-    let suggested: Vec<_> = decision.suggestions().map(|granted| granted.grant.to_string()).collect();
-    assert_eq!(suggested, [format!("make_dir:{}", tree.at("in/sub").display())]);
-}
-
-#[test]
-fn links_are_followed_for_another_process_as_for_this_one() {
-    let tree = Tree::new();
-    symlink("/sub/file", tree.at("in/link")).unwrap();
-    symlink("/sub", tree.at("in/folder")).unwrap();
-    let (file, link) = ("in/sub/file", "in/link");
-    for (request, leads) in [
-        (Request::read("/link"), [Some(file), None]),
-        (Request::write("/link"), [Some(file), None]),
-        (Request::ioctl("/link"), [Some(file), None]),
-        (Request::truncate("/link"), [Some(file), None]),
-        (Request::exec("/link"), [Some(file), None]),
-        (Request::connect_unix("/link"), [Some(file), None]),
-        (Request::open("/folder/", Open::READ | Open::NO_FOLLOW), [Some("in/sub"), None]),
-        (Request::open("/link", Open::READ | Open::NO_FOLLOW), [Some(link), None]),
-        (Request::create("/link"), [Some(link), None]),
-        (Request::mkdir("/link"), [Some(link), None]),
-        (Request::symlink("/link"), [Some(link), None]),
-        (Request::unlink("link"), [Some(link), None]),
-        (Request::rmdir("link"), [Some(link), None]),
-        (Request::rename("/link", "folder/new"), [Some(link), Some("in/sub/new")]),
-        (Request::exchange("/folder/file", "/link"), [Some(file), Some(link)]),
-        (Request::link("link", "/folder/../new"), [Some(link), Some("in/new")]),
-        (Request::rename("/file/x", "link"), [None, Some(link)]),
-        (Request::rename("link", "/file/x"), [Some(link), None]),
-        (Request::connect_tcp(1), [None, None]),
-        (Request::signal(), [None, None]),
-    ] {
-        let seen = request.clone().seen_from(&jailed(&tree, "in"));
-        let leads = leads.map(|path| path.map(str::to_owned));
-        assert_eq!(led(&tree, &seen), leads, "{request}");
-    }
-    // From where this process is, nothing is different.
-    let here = View::new("/", std::env::current_dir().unwrap());
-    let names = ["Cargo.toml", "../none", "/proc/version", "/proc/self/exe", "/dev/stdin"].map(Request::read);
-    for request in requests(&tree).into_iter().chain(names) {
-        assert_eq!(request.clone().seen_from(&here), request);
-    }
-}
-
-#[test]
-fn a_root_or_folder_that_is_not_there_is_no_guess() {
-    let tree = Tree::new();
-    symlink(tree.at("in"), tree.at("link")).unwrap();
-    let at = |name: &str| tree.at(name);
-    let (gone, file, no_link) = ("none does not exist", "in/file is no folder", "link is a symbolic link");
-    let policy = Policy::new().rw("/");
-    let is = |request: &str, root: PathBuf, dir: PathBuf, why: Option<&str>| {
-        let request = Request::read(request).seen_from(&View::new(root, dir));
-        let answer = said(&tree, &policy, 7, &request);
-        let why = why.map(|why| format!("is not where it was said to be: {why}"));
-        assert_eq!(answer.contains("cannot say"), why.is_some(), "{answer}");
-        assert!(answer.ends_with(&why.unwrap_or_default()), "{answer}");
-        assert_eq!(request.path().is_none(), answer.contains("cannot say"));
-    };
-    for (name, why) in
-        [("none", gone), ("none/x", gone), ("in/file", file), ("link", no_link), ("link/sub", no_link)]
-    {
-        // Where relative paths begin matters to them alone.
-        is("x", at("in"), at(name), Some(why));
-        is("/x", at("in"), at(name), None);
-        is("x", at(name), at("in"), Some(why));
-        is("/x", at(name), at("in"), Some(why));
-    }
-    for dir in ["", "in", "(unreachable)/in", "/usr/../usr"] {
-        let why = format!("{dir} is no whole path");
-        let why = if dir.is_empty() { "is no whole path" } else { &why };
-        let request = Request::read("x").seen_from(&View::new("/", dir));
-        assert!(said(&tree, &policy, 7, &request).contains(why), "{request}");
-    }
 }
 
 /// A policy on the tree: for each folder and file nothing or some rights, and what is left alone.
