@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use palisade::{
     Abi, Decision, Domain, FileKind, Grant, Granted, Kernel, Log, Open, Plan, Policy, Ports, Preset, Program,
@@ -570,22 +571,34 @@ fn option(grant: &Grant) -> [OsString; 2] {
             if let Some(group) = group {
                 return [group.into(), path.into()];
             }
-            let mut value = OsString::from(rights.names().collect::<Vec<_>>().join(","));
-            value.push(":");
-            value.push(path);
-            ["--allow".into(), value]
+            exactly(*rights, path)
         }
-        Grant::Port { right, ports } => {
-            let option = match *right {
-                Rights::BIND_TCP => "--bind-tcp",
-                Rights::CONNECT_TCP => "--connect-tcp",
-                Rights::BIND_UDP => "--bind-udp",
-                _ => "--connect-udp",
-            };
-            [option.into(), ports.to_string().into()]
-        }
-        other => ["--unrestricted".into(), rights(other).short_names().join(",").into()],
+        Grant::Port { right, ports } => [of_port(*right).into(), ports.to_string().into()],
+        other => unrestricted(rights(other)),
     }
+}
+
+/// The option that grants just these rights on a path.
+pub fn exactly(rights: Rights, path: &Path) -> [OsString; 2] {
+    let mut value = OsString::from(rights.names().collect::<Vec<_>>().join(","));
+    value.push(":");
+    value.push(path);
+    ["--allow".into(), value]
+}
+
+/// The option that grants a right on ports.
+pub fn of_port(right: Rights) -> &'static str {
+    match right {
+        Rights::BIND_TCP => "--bind-tcp",
+        Rights::CONNECT_TCP => "--connect-tcp",
+        Rights::BIND_UDP => "--bind-udp",
+        _ => "--connect-udp",
+    }
+}
+
+/// The option that leaves rights alone.
+pub fn unrestricted(rights: Rights) -> [OsString; 2] {
+    ["--unrestricted".into(), rights.short_names().join(",").into()]
 }
 
 impl Answer {
