@@ -11,6 +11,8 @@ mod completions;
 mod man;
 mod policy;
 mod presets;
+#[cfg_attr(not(test), expect(dead_code, reason = "run --explain is to be the first to ask it"))]
+mod propose;
 mod quote;
 mod run;
 mod say;
