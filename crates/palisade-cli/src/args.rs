@@ -116,11 +116,24 @@ pub struct RunArgs {
     pub log: LogWhat,
 
     /// Print what would be enforced, and run nothing
-    #[arg(long)]
+    #[arg(long, group = "said")]
     pub dry_run: bool,
 
-    /// With --dry-run: print JSON
-    #[arg(long, requires = "dry_run")]
+    /// Say what is refused to COMMAND and to what it starts, by whom, and the option that would allow it
+    ///
+    /// end (which it is without WHEN) says it when COMMAND has ended, live also as it happens. exact reads what each system
+    /// call asks for before it is done, so that no thread can change it meanwhile, and takes longer. COMMAND runs as ever,
+    /// but cannot be watched by another, as strace, nor use io_uring.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, value_delimiter = ',',
+          default_missing_value = "end", conflicts_with = "dry_run", group = "said", help_heading = "Explaining")]
+    pub explain: Option<Vec<Explain>>,
+
+    /// With --explain: write it to FILE, not to standard error
+    #[arg(short, long, value_name = "FILE", requires = "explain", help_heading = "Explaining", value_parser = any_path())]
+    pub output: Option<PathBuf>,
+
+    /// With --dry-run or --explain: print JSON
+    #[arg(long, requires = "said")]
     pub json: bool,
 
     /// Say on standard error what is enforced, what is not, and why
@@ -143,6 +156,17 @@ pub enum LogWhat {
     None,
     /// Everything (Linux 6.15 or newer)
     All,
+}
+
+/// When and how refusals are explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Explain {
+    /// When COMMAND has ended
+    End,
+    /// As it happens, and when COMMAND has ended
+    Live,
+    /// From arguments that are read before each call
+    Exact,
 }
 
 /// A variable of COMMAND's environment.

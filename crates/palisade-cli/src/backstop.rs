@@ -10,6 +10,8 @@ use std::ops::BitOr;
 use libc::{EACCES, ENOSYS, EPERM, c_int};
 use palisade::{Plan, Rights};
 
+use crate::watch::calls::{self, Call};
+
 /// What the filter closes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Closed {
@@ -149,12 +151,14 @@ pub struct Instruction {
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
 const IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const IF_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
+const TRACE: u32 = 0x7ff0_0000;
 
 /// Offsets in `struct seccomp_data`; of an argument the low word.
 const NUMBER: u32 = 0;
@@ -192,30 +196,77 @@ pub fn filter(closed: Closed) -> Vec<Instruction> {
     if closed == Closed::default() || !exists() {
         return Vec::new();
     }
-    for_abis(ABIS, closed)
+    for_abis(ABIS, closed, Watcher::None)
 }
 
-fn for_abis(abis: &[Abi], closed: Closed) -> Vec<Instruction> {
+/// The filter of a program that is watched: each call that Landlock decides on stops for the watcher (SECCOMP_RET_TRACE),
+/// and so does what is closed, if the watcher is to see and to refuse that. Without a watcher what stops fails. io_uring is
+/// closed in any case, for what goes through it would not be seen; and so are listeners (seccomp_unotify(2)), which
+/// come before whoever watches, and could let through what he would refuse.
+pub fn watched_filter(closed: Closed, watcher: Watcher) -> Vec<Instruction> {
+    for_abis(ABIS, Closed { io_uring: true, ..closed }, watcher)
+}
+
+/// What the program's watcher sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watcher {
+    /// There is none.
+    None,
+    /// The calls that Landlock decides on; what is closed the kernel refuses.
+    OfCalls,
+    /// What is closed too, which the watcher refuses.
+    OfAll,
+}
+
+/// What a filter says of a call: the error number if it refuses it. For the watcher, who is asked in its place.
+pub fn refuses(filter: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> Option<c_int> {
+    match verdict(filter, arch, number, arguments) {
+        ALLOW => None,
+        refused => Some((refused & 0xffff) as c_int),
+    }
+}
+
+/// What a filter returns.
+fn verdict(filter: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+    let load = |offset: u32| match offset {
+        NUMBER => number,
+        ARCH => arch,
+        _ => (arguments[(offset as usize - 16) / 8] >> (8 * (offset % 8))) as u32,
+    };
+    let (mut at, mut a) = (0, 0);
+    loop {
+        let Instruction { code, jt, jf, k } = filter[at];
+        at += 1;
+        match code {
+            LOAD => a = load(k),
+            AND => a &= k,
+            JUMP => at += k as usize,
+            IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
+            IF_ANY_BIT => at += usize::from(if a & k != 0 { jt } else { jf }),
+            RETURN => return k,
+            _ => unreachable!("there is no such instruction: {code:#x}"),
+        }
+    }
+}
+
+fn for_abis(abis: &[Abi], closed: Closed, watcher: Watcher) -> Vec<Instruction> {
     let mut all = vec![op(LOAD, ARCH)];
     for abi in abis {
-        let block = of_abi(abi, closed);
+        let block = of_abi(abi, closed, watcher);
         // A conditional jump reaches 255 instructions, and a block may be longer.
         all.push(Instruction { code: IF_EQUAL, jt: 1, jf: 0, k: abi.audit_arch });
-        all.push(op(0x05, block.len() as u32)); // BPF_JMP | BPF_JA
+        all.push(op(JUMP, block.len() as u32));
         all.extend(block);
     }
     all.push(refuse(ENOSYS));
     all
 }
 
-fn of_abi(abi: &Abi, closed: Closed) -> Vec<Instruction> {
-    let mut all = vec![op(LOAD, NUMBER)];
-    if abi.x32 {
-        all.extend(branch(IF_ANY_BIT, X32_BIT, vec![refuse(ENOSYS)]));
-    }
+fn of_abi(abi: &Abi, closed: Closed, watcher: Watcher) -> Vec<Instruction> {
+    let mut on_number: Vec<(u32, Vec<Instruction>)> = Vec::new();
     let mut on = |number: u32, wanted: bool, then: Vec<Instruction>| {
         if wanted && number != 0 {
-            all.extend(if_equal(number, then));
+            on_number.push((number, then));
         }
     };
     on(abi.socket, closed.any_socket(), socket(closed));
@@ -226,8 +277,82 @@ fn of_abi(abi: &Abi, closed: Closed) -> Vec<Instruction> {
     on(abi.socketcall, closed.any_socket() || closed.fast_open, socketcall(closed));
     on(abi.ioctl, closed.typing, typing());
     on(IO_URING_SETUP, closed.io_uring, vec![refuse(EPERM)]);
+    if watcher == Watcher::OfAll {
+        on_number.iter_mut().for_each(|(_, block)| stop_what_is_refused(block));
+    }
+    if watcher != Watcher::None {
+        watch(abi.audit_arch, &mut on_number);
+        if let Some(seccomp) = calls::seccomp(abi.audit_arch) {
+            on_number.push((seccomp, no_listener()));
+        }
+    }
+
+    let mut all = vec![op(LOAD, NUMBER)];
+    if abi.x32 {
+        all.extend(branch(IF_ANY_BIT, X32_BIT, vec![refuse(ENOSYS)]));
+    }
+    on_number.into_iter().for_each(|(number, then)| all.extend(if_equal(number, then)));
     all.push(allow());
     all
+}
+
+fn stop_what_is_refused(block: &mut [Instruction]) {
+    for instruction in block.iter_mut().filter(|i| i.code == RETURN && i.k != ALLOW) {
+        instruction.k = TRACE;
+    }
+}
+
+/// seccomp(operation, flags, args): as if there were a listener already, of which there can be one alone.
+fn no_listener() -> Vec<Instruction> {
+    const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+    let mut all = vec![op(LOAD, argument(1))];
+    all.extend(branch(IF_ANY_BIT, NEW_LISTENER, vec![refuse(libc::EBUSY)]));
+    all.push(allow());
+    all
+}
+
+/// Stops each call that is watched, where nothing else is done with it.
+fn watch(arch: u32, on_number: &mut Vec<(u32, Vec<Instruction>)>) {
+    for (call, number) in calls::of(arch) {
+        let stop = || vec![op(RETURN, TRACE)];
+        let unless = |argument_number, code, k| {
+            let mut block = vec![op(LOAD, argument(argument_number))];
+            block.extend(branch(code, k, vec![allow()]));
+            block.extend(stop());
+            block
+        };
+        let block = match call {
+            // What they are refused is all that is watched of them.
+            Call::Socket | Call::SocketPair | Call::IoUringSetup => continue,
+            // Landlock refuses nobody a place alone.
+            Call::Open => unless(1, IF_ANY_BIT, libc::O_PATH as u32),
+            Call::OpenAt => unless(2, IF_ANY_BIT, libc::O_PATH as u32),
+            // On a connected socket, as most are.
+            Call::SendTo => {
+                let mut block = vec![op(LOAD, argument(4))];
+                block.extend(branch(IF_ANY_BIT, u32::MAX, stop()));
+                block.push(op(LOAD, argument(4) + 4));
+                block.extend(branch(IF_ANY_BIT, u32::MAX, stop()));
+                block.push(allow());
+                block
+            }
+            Call::Ioctl => {
+                let mut block = vec![op(LOAD, argument(1))];
+                calls::FREE_IOCTLS.iter().for_each(|free| block.extend(if_equal(*free, vec![allow()])));
+                block.extend(stop());
+                block
+            }
+            _ => stop(),
+        };
+        match on_number.iter_mut().find(|(of, _)| *of == number) {
+            // What closes some of them lets the others through at its end.
+            Some((_, closing)) => {
+                closing.pop();
+                closing.extend(block);
+            }
+            None => on_number.push((number, block)),
+        }
+    }
 }
 
 /// socket(domain, type, protocol)
@@ -328,26 +453,7 @@ mod tests {
 
     /// What the kernel would do, for a system call with these numbers; an error number, or 0.
     fn run(filter: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        let load = |offset: u32| match offset {
-            NUMBER => number,
-            ARCH => arch,
-            _ => arguments[(offset as usize - 16) / 8] as u32,
-        };
-        let (mut at, mut a) = (0, 0);
-        loop {
-            let Instruction { code, jt, jf, k } = filter[at];
-            at += 1;
-            match code {
-                LOAD => a = load(k),
-                AND => a &= k,
-                0x05 => at += k as usize,
-                IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
-                IF_ANY_BIT => at += usize::from(if a & k != 0 { jt } else { jf }),
-                RETURN if k == ALLOW => return 0,
-                RETURN => return k & 0xffff,
-                _ => panic!("no such instruction: {code:#x}"),
-            }
-        }
+        refuses(filter, arch, number, arguments).unwrap_or(0) as u32
     }
 
     const ALL: Closed = Closed {
@@ -367,7 +473,7 @@ mod tests {
     fn each_abi_of_each_architecture_is_covered_alike() {
         let (eacces, eperm) = (EACCES as u32, EPERM as u32);
         for abis in [X86_64, AARCH64] {
-            let filter = for_abis(abis, ALL);
+            let filter = for_abis(abis, ALL, Watcher::None);
             assert!(filter.len() < 400);
             for abi in abis {
                 let call = |number, first: [u64; 4]| {
@@ -420,7 +526,7 @@ mod tests {
     #[test]
     fn what_is_not_closed_is_open() {
         let arch = X86_64[0].audit_arch;
-        let only = |closed| for_abis(X86_64, closed);
+        let only = |closed| for_abis(X86_64, closed, Watcher::None);
         let typing = only(Closed { typing: true, ..Closed::default() });
         assert_eq!(run(&typing, arch, 41, [2, 2, 0, 0, 0, 0]), 0);
         let unix = only(Closed { unix: true, ..Closed::default() });

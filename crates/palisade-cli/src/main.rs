@@ -8,10 +8,10 @@ mod backstop;
 mod caps;
 mod check;
 mod completions;
+mod explain;
 mod man;
 mod policy;
 mod presets;
-#[cfg_attr(not(test), expect(dead_code, reason = "run --explain is to be the first to ask it"))]
 mod propose;
 mod quote;
 mod run;
@@ -19,6 +19,7 @@ mod say;
 mod show;
 mod status;
 mod sys;
+mod watch;
 mod why;
 
 use std::ffi::OsString;

@@ -63,16 +63,14 @@ pub enum Held {
     Fleeting { path: PathBuf },
 }
 
-impl Proposal {
-    /// The options as words of one command line. Presets are one option, as people write them.
-    pub fn words(&self) -> Vec<OsString> {
-        let presets = self.options.iter().filter(|option| option.words[0] == "--preset");
-        let names: Vec<OsString> = presets.map(|option| option.words[1].clone()).collect();
-        let others = self.options.iter().filter(|option| option.words[0] != "--preset");
-        let presets =
-            if names.is_empty() { Vec::new() } else { vec!["--preset".into(), names.join(OsStr::new(","))] };
-        presets.into_iter().chain(others.flat_map(|option| option.words.iter().cloned())).collect()
-    }
+/// Options as words of one command line. Presets are one option, as people write them.
+pub fn in_words(options: &[Proposed]) -> Vec<OsString> {
+    let (presets, others): (Vec<_>, Vec<_>) =
+        options.iter().partition(|option| option.words[0] == "--preset");
+    let names: Vec<OsString> = presets.iter().map(|option| option.words[1].clone()).collect();
+    let presets =
+        if names.is_empty() { Vec::new() } else { vec!["--preset".into(), names.join(OsStr::new(","))] };
+    presets.into_iter().chain(others.iter().flat_map(|option| option.words.iter().cloned())).collect()
 }
 
 /// In which order presets are preferred: what is for one purpose before what is for many. `tmp` is proposed for one

@@ -10,7 +10,8 @@ use palisade::{
 use serde_json::json;
 
 use crate::args::{LogWhat, RunArgs};
-use crate::backstop::{self, Closed};
+use crate::backstop::{self, Closed, Watcher};
+use crate::explain::Launch;
 use crate::policy::Policies;
 use crate::say::word_as_json;
 use crate::{Failure, say, sys};
@@ -60,13 +61,24 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let strings = c_strings(&path, name, rest, &env)?;
     sys::set_no_new_privs().map_err(|e| Failure::new(format!("no_new_privs cannot be set: {e}")))?;
     // All paths are opened before the first layer confines us.
+    let closed = Closed { typing: true, ..closed };
+    let plans_to_explain = if args.explain.is_some() { plans.clone() } else { Vec::new() };
     let rulesets: Vec<Ruleset> =
         plans.into_iter().map(Plan::ruleset).collect::<Result<_, _>>().map_err(failed)?;
+    let watcher = if args.explain.is_some() {
+        let (policies, plans) = (&policies, &plans_to_explain);
+        Launch { args: &args, policies, kernel: &kernel, plans, closed }.start()?
+    } else {
+        Watcher::None
+    };
     let reports: Vec<Report> =
         rulesets.into_iter().map(Ruleset::enforce).collect::<Result<_, _>>().map_err(failed)?;
     told.tell(&reports);
     hygiene(&args)?;
-    let filter = backstop::filter(Closed { typing: true, ..closed });
+    let filter = match watcher {
+        Watcher::None => backstop::filter(closed),
+        watcher => backstop::watched_filter(closed, watcher),
+    };
     // Empty where there is no backstop for this architecture, which has been said.
     if !filter.is_empty() {
         sys::install_filter(&filter).map_err(|error| {

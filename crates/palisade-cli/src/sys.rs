@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backstop::Instruction;
 
+pub mod watch;
+
 /// Where the C library starts the command, in place of the start that Rust's library would make: that one reads
 /// /proc/self/maps to tell overflows of the stack from other faults, which costs more than Landlock does. What it does
 /// besides is done here: no file that is opened later becomes standard input, output or error, and a reader of our

@@ -502,7 +502,7 @@ fn about(action: Action, decision: &Decision) -> Option<&'static str> {
 }
 
 /// What is missing, as the end of a sentence.
-fn lacking(decision: &Decision) -> String {
+pub fn lacking(decision: &Decision) -> String {
     let is = |rights: &Rights| if rights.iter().count() > 1 { "are" } else { "is" };
     let lacking = decision.missing().map(|granted| match &granted.grant {
         Grant::Path { rights, path }

@@ -256,6 +256,22 @@ impl Request {
         self
     }
 
+    /// The same, said by where its paths lead, so that two that name one file differently are equal. What cannot be known
+    /// stays as it was asked for.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(palisade::Request::list("/etc/../").resolved().to_string(), "list /");
+    /// ```
+    pub fn resolved(mut self) -> Request {
+        for target in self.action.targets_mut().into_iter().flatten() {
+            if let Ok(place) = &target.place {
+                target.asked = place.path().to_owned();
+            }
+        }
+        self
+    }
+
     /// Where its path leads, the first if it has two: without links and dots, as this process sees it. A link as its last
     /// name stands for itself where the request does not follow it. `None` if it has no path, or if that cannot be known.
     ///

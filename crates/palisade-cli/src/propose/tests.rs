@@ -195,7 +195,7 @@ pub fn check(name: &str, system: &System, texts: &[&str], words: &str, held: &[&
     let wanted = all_wanted(texts);
     let system = system.clone().having(&wanted);
     let proposal = system.propose(&wanted);
-    assert_eq!(quote::words(proposal.words()), words, "{name}");
+    assert_eq!(quote::words(in_words(&proposal.options)), words, "{name}");
     let reasons: Vec<String> = proposal.held.iter().map(|(_, held)| reason(held)).collect();
     assert_eq!(reasons, held, "{name}");
     assert_sound(&system, &wanted, &proposal);
@@ -203,7 +203,7 @@ pub fn check(name: &str, system: &System, texts: &[&str], words: &str, held: &[&
 
 /// Each refusal is served by options that allow it, or held; no option grants what none may.
 pub fn assert_sound(system: &System, wanted: &[Wanted], proposal: &Proposal) {
-    let said = Said::read(&proposal.words());
+    let said = Said::read(&in_words(&proposal.options));
     let each: Vec<Said> = proposal.options.iter().map(|option| Said::read(&option.words)).collect();
     let each: Vec<(Vec<Grant>, Rights)> = each.iter().map(|said| (said.grants(), said.alone())).collect();
     for (n, wanted) in wanted.iter().enumerate() {

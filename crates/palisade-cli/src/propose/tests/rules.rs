@@ -412,7 +412,7 @@ fn a_shell_takes_the_words_as_they_are_meant() {
         .collect();
     // So few that none is folded.
     for wanted in wanted.chunks(3) {
-        let words = System::new("/srv/other").having(wanted).propose(wanted).words();
+        let words = in_words(&System::new("/srv/other").having(wanted).propose(wanted).options);
         let script = format!("printf '%s\\0' {}", quote::words(&words));
         let out = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
         let expected: Vec<u8> =

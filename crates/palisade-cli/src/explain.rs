@@ -1,0 +1,393 @@
+//! `palisade run --explain`: from what was refused to a program to who refused it, and to the options that would allow
+//! it. Pure: what the watcher saw and the policy go in, text or JSON comes out.
+
+mod launch;
+mod print;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use palisade::{Decision, Domain, Granted, Preset, Request, printable};
+
+use crate::propose::{self, Held, Proposed, Wanted, World};
+use crate::watch::{Closing, Event, Ordinary, Status, What};
+use crate::why::lacking;
+
+pub use launch::Launch;
+pub use print::{as_json, for_people, line_as_json, line_for_people};
+
+/// What refusals are held against.
+pub struct Stack<'a> {
+    pub domain: &'a Domain,
+    /// The names of the ceilings, of which the first is layer 2.
+    pub ceilings: Vec<String>,
+    /// Each preset, as if it were a policy.
+    pub presets: &'a [(Preset, Domain)],
+    /// Whether io_uring is closed to whoever is not watched, too.
+    pub closes_io_uring: bool,
+    /// Whether files are restricted.
+    pub files: bool,
+    pub world: World<'a>,
+}
+
+/// A refusal, and how often it was seen.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub event: Event,
+    pub times: usize,
+    /// Each process once, the first ones.
+    pub processes: Vec<i32>,
+}
+
+/// So many processes are named.
+const PROCESSES: usize = 8;
+/// So many refusals are kept.
+const MOST: usize = 10_000;
+
+/// All refusals, each once.
+#[derive(Default)]
+pub struct Refusals {
+    all: Vec<Refusal>,
+    /// Some were not kept.
+    pub more: bool,
+}
+
+impl Refusals {
+    /// Adds one. Whether it is the first of its kind.
+    pub fn add(&mut self, event: Event) -> bool {
+        let same = |old: &&mut Refusal| {
+            let (old, new) = (&old.event, &event);
+            (&old.name, &old.program, &old.what, old.errno) == (&new.name, &new.program, &new.what, new.errno)
+        };
+        if let Some(old) = self.all.iter_mut().find(same) {
+            old.times += 1;
+            if !old.processes.contains(&event.process) && old.processes.len() < PROCESSES {
+                old.processes.push(event.process);
+            }
+            return false;
+        }
+        if self.all.len() == MOST {
+            self.more = true;
+            return false;
+        }
+        self.all.push(Refusal { processes: vec![event.process], event, times: 1 });
+        true
+    }
+
+    pub fn all(&self) -> &[Refusal] {
+        &self.all
+    }
+}
+
+/// Who refused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The policy, by Landlock: what is missing.
+    Policy { missing: String, decisions: Vec<Decision> },
+    /// The policy, by the filter, for what Landlock cannot restrict on this kernel: what is closed.
+    Filter(&'static str),
+    /// Landlock, wherever files are restricted.
+    Always(&'static str),
+    /// That it is watched.
+    Watching(&'static str),
+    /// Owner, mode or capabilities.
+    Permissions(String),
+    /// Something that palisade has no part in, and does not see.
+    Other,
+    /// It cannot be said, and why.
+    Unsure(String),
+}
+
+impl Cause {
+    /// As JSON names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Cause::Policy { .. } => "landlock",
+            Cause::Filter(_) => "seccomp",
+            Cause::Always(_) => "landlock",
+            Cause::Watching(_) => "explain",
+            Cause::Permissions(_) => "permissions",
+            Cause::Other => "other",
+            Cause::Unsure(_) => "cannot-say",
+        }
+    }
+
+    pub fn is_palisade(&self) -> bool {
+        matches!(self, Cause::Policy { .. } | Cause::Filter(_) | Cause::Always(_) | Cause::Watching(_))
+    }
+}
+
+/// Why no option is proposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoOption {
+    /// It is none of palisade's.
+    NotOurs,
+    Held(Held),
+    /// Whatever is granted, this is.
+    Because(String),
+}
+
+/// A refusal, and what there is to say of it.
+pub struct Explained<'a> {
+    pub refusal: &'a Refusal,
+    pub cause: Cause,
+    /// Permissions would refuse it too, and why.
+    pub besides: Option<String>,
+    /// The options that allow it, by their place in [`Explanation::options`]; or why there are none.
+    pub options: Result<Vec<usize>, NoOption>,
+}
+
+/// All that there is to say.
+pub struct Explanation<'a> {
+    pub refusals: Vec<Explained<'a>>,
+    /// What to add, option by option.
+    pub options: Vec<Proposed>,
+    pub more: bool,
+}
+
+/// How COMMAND ended, and what it is.
+pub struct Ended<'a> {
+    pub name: &'a Path,
+    pub status: Status,
+    /// How many processes run on.
+    pub left: usize,
+}
+
+/// Says of each refusal who it was, and what would allow it.
+pub fn explain<'a>(refusals: &'a Refusals, stack: &Stack<'_>) -> Explanation<'a> {
+    let mut explained: Vec<Explained<'a>> = refusals
+        .all()
+        .iter()
+        .filter_map(|refusal| {
+            let cause = cause(&refusal.event, stack)?;
+            let besides = match &refusal.event.ordinary {
+                Ordinary::Refuse(why) if cause.is_palisade() => Some(why.clone()),
+                _ => None,
+            };
+            Some(Explained { refusal, cause, besides, options: Err(NoOption::NotOurs) })
+        })
+        .collect();
+    let mut wanted: Vec<(usize, Wanted)> = Vec::new();
+    for (at, explained) in explained.iter_mut().enumerate() {
+        match wants(explained, stack) {
+            Ok(wants) => wanted.push((at, wants)),
+            Err(why) => explained.options = Err(why),
+        }
+    }
+    let options = propose(&mut explained, wanted, stack);
+    Explanation { refusals: explained, options, more: refusals.more }
+}
+
+/// What is proposed for all that is wanted: each refusal learns its options.
+fn propose(
+    explained: &mut [Explained<'_>],
+    wanted: Vec<(usize, Wanted)>,
+    stack: &Stack<'_>,
+) -> Vec<Proposed> {
+    let (places, wanted): (Vec<usize>, Vec<Wanted>) = wanted.into_iter().unzip();
+    let allowed = |preset: Preset, at: usize| {
+        let event = &explained[places[at]].refusal.event;
+        let domain = stack.presets.iter().find(|(of, _)| *of == preset).map(|(_, domain)| domain);
+        match (&event.what, domain) {
+            (What::Asked(requests), Some(domain)) => {
+                let allows = |domain: &Domain, request| domain.decide(request).is_allowed();
+                requests.iter().all(|request| allows(domain, request) || allows(stack.domain, request))
+            }
+            _ => false,
+        }
+    };
+    let proposal = propose::propose(&wanted, &stack.world, &allowed);
+    for &place in &places {
+        explained[place].options = Ok(Vec::new());
+    }
+    let mut options: Vec<Proposed> = Vec::new();
+    for proposed in proposal.options {
+        for &at in &proposed.serves {
+            if let Ok(all) = &mut explained[places[at]].options {
+                all.push(options.len());
+            }
+        }
+        options.push(proposed);
+    }
+    for (at, held) in proposal.held {
+        explained[places[at]].options = Err(NoOption::Held(held));
+    }
+    let udp = |e: &Explained<'_>| matches!(&e.refusal.event.what, What::Closed(closing) if is_udp(closing));
+    if explained.iter().any(udp) {
+        // Which port it is for nobody knows yet. As soon as one is granted the filter lets all through.
+        let dns: Vec<OsString> = vec!["--preset".into(), Preset::Dns.name().into()];
+        let at = options.iter().position(|option| option.words == dns).unwrap_or(options.len());
+        if at == options.len() {
+            options.push(Proposed { words: dns, serves: Vec::new() });
+        }
+        explained.iter_mut().filter(|e| udp(e)).for_each(|e| e.options = Ok(vec![at]));
+    }
+    options
+}
+
+const INET: [i32; 2] = [libc::AF_INET, libc::AF_INET6];
+
+fn is_udp(closing: &Closing) -> bool {
+    matches!(closing, Closing::Socket { family, kind: libc::SOCK_DGRAM, .. } if INET.contains(family))
+}
+
+/// What would have to be granted; or why no grant helps.
+fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOption> {
+    let event = &explained.refusal.event;
+    if !explained.cause.is_palisade() {
+        return Err(NoOption::NotOurs);
+    }
+    if let Some(why) = &explained.besides {
+        return Err(NoOption::Because(format!("ordinary permissions refuse it too: {why}")));
+    }
+    match (&explained.cause, &event.what) {
+        (Cause::Policy { decisions, .. }, What::Asked(_)) => granting(decisions, event.executes, stack),
+        (_, What::Closed(closing)) => Err(NoOption::Because(opened_by(closing).to_owned())),
+        (Cause::Watching(_), _) => Err(NoOption::Because("without --explain it is allowed".to_owned())),
+        _ => Err(NoOption::Because(
+            "only --unrestricted fs, which leaves all files alone, allows it".to_owned(),
+        )),
+    }
+}
+
+fn granting(decisions: &[Decision], executes: bool, stack: &Stack<'_>) -> Result<Wanted, NoOption> {
+    let refused = || decisions.iter().filter(|decision| decision.is_refused());
+    if let Some(why) = refused().find_map(Decision::no_suggestion) {
+        return Err(NoOption::Because(why.to_owned()));
+    }
+    let grants: Vec<Granted> = refused().flat_map(Decision::suggestions).cloned().collect();
+    if let Some(granted) = grants.iter().find(|granted| granted.layer > 1) {
+        let name = stack.ceilings.get(granted.layer - 2).map_or("", String::as_str);
+        return Err(NoOption::Because(format!(
+            "--within {name} does not allow it, whatever else is granted"
+        )));
+    }
+    Ok(Wanted { grants: grants.into_iter().map(|granted| granted.grant).collect(), executes })
+}
+
+/// What opens what the filter closes, where no option can be named exactly.
+fn opened_by(closing: &Closing) -> &'static str {
+    match closing {
+        Closing::Socket { family: libc::AF_UNIX, .. } => {
+            "they are open as soon as one is granted: --unix PATH, with the path of the socket that is needed"
+        }
+        Closing::Socket { family, kind: libc::SOCK_STREAM, protocol: 0 | libc::IPPROTO_TCP }
+            if INET.contains(family) =>
+        {
+            "they are open as soon as a port is granted: --connect-tcp PORT or --bind-tcp PORT"
+        }
+        Closing::FastOpen(_) => "to connect first and then send is allowed, if the port is granted",
+        Closing::Typing => "nothing allows it: what is typed so is run by your shell, outside",
+        Closing::IoUring | Closing::Socket { .. } | Closing::OldSocket => {
+            "only --no-backstop, which leaves all of this open, allows it"
+        }
+    }
+}
+
+fn closed(closing: &Closing) -> &'static str {
+    match closing {
+        Closing::Socket { family: libc::AF_UNIX, .. } => "no UNIX socket can be made",
+        closing if is_udp(closing) => "no UDP socket can be made",
+        Closing::Socket { family, kind: libc::SOCK_STREAM, protocol: 0 | libc::IPPROTO_TCP }
+            if INET.contains(family) =>
+        {
+            "no TCP socket can be made"
+        }
+        Closing::Socket { .. } => "no socket of this kind can be made",
+        Closing::FastOpen(_) => "TCP Fast Open is closed",
+        Closing::Typing => "typing into the terminal is closed",
+        Closing::IoUring => "io_uring is closed",
+        Closing::OldSocket => "old calls that could make a closed socket are closed",
+    }
+}
+
+/// Who refused it; `None` if it is no matter of permissions after all.
+fn cause(event: &Event, stack: &Stack<'_>) -> Option<Cause> {
+    let permissions = match &event.ordinary {
+        Ordinary::Refuse(why) => Some(Cause::Permissions(why.clone())),
+        _ => None,
+    };
+    Some(match &event.what {
+        What::Closed(Closing::IoUring) if !stack.closes_io_uring => Cause::Watching(
+            "what goes through io_uring cannot be seen, so that it is refused to a program that is watched",
+        ),
+        What::Closed(closing) => Cause::Filter(closed(closing)),
+        What::Trace => Cause::Watching("a program that is watched cannot be watched by another"),
+        What::Mount(_) => match permissions {
+            Some(permissions) => permissions,
+            None if stack.files && event.errno == libc::EPERM => {
+                Cause::Always("mounts cannot be changed where files are restricted")
+            }
+            None => Cause::Other,
+        },
+        What::Unknown { why, .. } => Cause::Unsure((*why).to_owned()),
+        What::Asked(requests) => {
+            let decisions: Vec<Decision> = requests.iter().map(|r| stack.domain.decide(r)).collect();
+            let decisive = decisions.iter().find(|decision| !decision.is_allowed()).unwrap_or(&decisions[0]);
+            let refused = decisive.is_refused() && decisive.errno() == Some(event.errno);
+            match (refused, permissions) {
+                // They were asked first, and would not have been asked otherwise.
+                (true, Some(permissions)) if !event.landlock_first => permissions,
+                (true, _) => {
+                    let missing = missing(decisive, requests, &decisions, stack);
+                    Cause::Policy { missing, decisions }
+                }
+                (false, Some(permissions)) => permissions,
+                (false, None) => match decisive.cannot_say() {
+                    Some(why) => Cause::Unsure(why.to_owned()),
+                    // Between two mounts, which is nobody's refusal.
+                    None if event.errno == libc::EXDEV => return None,
+                    None => Cause::Other,
+                },
+            }
+        }
+    })
+}
+
+/// What is missing, as the end of a sentence.
+fn missing(decisive: &Decision, requests: &[Request], decisions: &[Decision], stack: &Stack<'_>) -> String {
+    let at = decisions.iter().position(|decision| decision == decisive).unwrap_or(0);
+    let along = if at == 0 { String::new() } else { format!("to {}: ", requests[at]) };
+    let lacking = lacking(decisive);
+    // What has just been named need not be named again.
+    let itself = requests[at].path().map_or(String::new(), |path| format!(" on {}", printable(path)));
+    let lacking = lacking.strip_suffix(&itself).unwrap_or(&lacking);
+    let ceiling = decisive.layer().filter(|layer| *layer > 1).and_then(|layer| stack.ceilings.get(layer - 2));
+    let ceiling = ceiling.map_or(String::new(), |name| format!(" in --within {name}"));
+    format!("{along}{lacking}{ceiling}")
+}
+
+/// What was asked for, as the rest of a sentence.
+pub fn asked(what: &What) -> String {
+    match what {
+        What::Asked(requests) => requests[0].to_string(),
+        What::Closed(closing) => match closing {
+            Closing::Socket { family, kind, protocol } => socket_name(*family, *kind, *protocol),
+            Closing::FastOpen(Some(port)) => format!("connect to TCP port {port} by TCP Fast Open"),
+            Closing::FastOpen(None) => "connect by TCP Fast Open".to_owned(),
+            Closing::Typing => "type into the terminal (TIOCSTI, TIOCLINUX)".to_owned(),
+            Closing::IoUring => "use io_uring".to_owned(),
+            Closing::OldSocket => "make a socket (socketcall)".to_owned(),
+        },
+        What::Mount(what) => (*what).to_owned(),
+        What::Trace => "watch a process (ptrace)".to_owned(),
+        What::Unknown { what, .. } => printable(what).to_string(),
+    }
+}
+
+fn socket_name(family: i32, kind: i32, protocol: i32) -> String {
+    let name = match (family, kind, protocol) {
+        (libc::AF_UNIX, ..) => "make a UNIX socket",
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => "make a UDP socket",
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => "make a TCP socket",
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) => {
+            "make a Multipath TCP socket"
+        }
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_RAW, _) => "make a raw socket",
+        (libc::AF_NETLINK, ..) => "make a netlink socket",
+        (libc::AF_PACKET, ..) => "make a packet socket",
+        (libc::AF_VSOCK, ..) => "make a vsock socket",
+        _ => return format!("make a socket (family {family}, type {kind}, protocol {protocol})"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,242 @@
+//! Starts the watcher of COMMAND, and says what it tells. COMMAND is the process that was called, with its number,
+//! terminal, parent and signals; the watcher is another, which nobody has started that he could see.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use palisade::{Domain, Kernel, Plan, Policy, Preset, Rights, printable};
+
+use super::{Ended, Refusals, Stack, explain};
+use crate::args::{Explain, RunArgs};
+use crate::backstop::{self, Closed, Watcher};
+use crate::policy::Policies;
+use crate::propose::World;
+use crate::sys::watch::{self as sys, Part};
+use crate::watch::{self, Event, Reads, Told, Watch};
+use crate::{Failure, say};
+
+/// What is explained.
+pub struct Launch<'a> {
+    pub args: &'a RunArgs,
+    pub policies: &'a Policies<'a>,
+    pub kernel: &'a Kernel,
+    pub plans: &'a [Plan],
+    pub closed: Closed,
+}
+
+/// What the watcher answers if somebody listens to COMMAND's filters already, as some containers do (seccomp_unotify(2)).
+/// He could let through what stops, so that the kernel has to refuse what is closed.
+const ONLY_CALLS: i32 = -1;
+
+/// Where it is said.
+enum Out {
+    StandardError,
+    File(File),
+}
+
+impl Launch<'_> {
+    /// Starts the watcher. Returns in the process that becomes COMMAND, once it is watched: what the watcher sees.
+    pub fn start(&self) -> Result<Watcher, Failure> {
+        if !watch::exists() {
+            return Err(Failure::new("--explain is there on x86-64 alone so far"));
+        }
+        let program = std::process::id() as i32;
+        if program == 1 {
+            // With the first process of a container all others end, the watcher too.
+            return Err(Failure::new(
+                "--explain cannot watch process 1, with which the watcher would end: start palisade by another, as with docker run --init",
+            ));
+        }
+        let out = match &self.args.output {
+            None => Out::StandardError,
+            Some(path) => Out::File(
+                File::create(path)
+                    .map_err(|error| Failure::new(format!("--output {}: {error}", printable(path))))?,
+            ),
+        };
+        let failed = |error: io::Error| Failure::new(format!("the watcher cannot be started: {error}"));
+        match sys::apart().map_err(failed)? {
+            Part::New(line) => {
+                self.watcher(program, line, out);
+                sys::exit(0)
+            }
+            Part::Old(mut line) => {
+                let mut number = [0; 4];
+                line.read_exact(&mut number).map_err(failed)?;
+                sys::may_be_watched_by(i32::from_ne_bytes(number));
+                line.write_all(&[0]).map_err(failed)?;
+                line.read_exact(&mut number).map_err(failed)?;
+                match i32::from_ne_bytes(number) {
+                    0 => Ok(Watcher::OfAll),
+                    ONLY_CALLS => Ok(Watcher::OfCalls),
+                    errno => Err(Failure::new(format!(
+                        "COMMAND cannot be watched: {}; is it watched already, as by strace, or does a sandbox around \
+                         palisade forbid ptrace?",
+                        io::Error::from_raw_os_error(errno)
+                    ))),
+                }
+            }
+        }
+    }
+
+    /// The other process.
+    fn watcher(&self, program: i32, mut line: UnixStream, mut out: Out) {
+        let done = self.prepare(program, &mut line, &out).and_then(|stacks| {
+            drop(line);
+            self.tell(program, &stacks, &mut out)
+        });
+        if let Err(error) = done {
+            say::line(&format!("the watcher has ended, and with it COMMAND: {error}"));
+        }
+    }
+
+    fn prepare(&self, program: i32, line: &mut UnixStream, out: &Out) -> io::Result<Stacks> {
+        line.write_all(&(std::process::id() as i32).to_ne_bytes())?;
+        line.read_exact(&mut [0])?;
+        let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
+        let mut seized = sys::seize(program);
+        if keep != u64::MAX {
+            seized = seized.and_then(|()| crate::sys::keep_capabilities(keep));
+        }
+        let listened_to = !sys::nobody_listens();
+        let answer = match &seized {
+            Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
+            Ok(()) if listened_to => ONLY_CALLS,
+            Ok(()) => 0,
+        };
+        line.write_all(&answer.to_ne_bytes())?;
+        if seized.is_err() {
+            // Which the other says.
+            sys::exit(0);
+        }
+        // Descriptors 0, 1 and 2 are COMMAND's own still, and what the policy names is open.
+        let stacks = self.stacks(listened_to);
+        let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null")?);
+        sys::put_in_place_of(&null, 0)?;
+        sys::put_in_place_of(&null, 1)?;
+        let kept: Vec<i32> = match out {
+            Out::File(file) => vec![line.as_raw_fd(), file.as_raw_fd()],
+            Out::StandardError => vec![line.as_raw_fd()],
+        };
+        std::mem::forget(null);
+        // From here on nothing may be dropped that holds one of the others.
+        sys::close_all_but(&kept);
+        Ok(stacks)
+    }
+
+    /// The model of the policy, and of each preset.
+    fn stacks(&self, listened_to: bool) -> Stacks {
+        let of = |preset: Preset| {
+            let plan = Policy::new().preset(preset).require_nothing().plan(self.kernel).ok()?;
+            Some((preset, Domain::new([plan]).ok()?))
+        };
+        Stacks {
+            listened_to,
+            domain: Domain::new(self.plans.to_vec()).ok(),
+            presets: Preset::ALL.into_iter().filter_map(of).collect(),
+        }
+    }
+
+    fn tell(&self, program: i32, stacks: &Stacks, out: &mut Out) -> io::Result<()> {
+        let Some(domain) = &stacks.domain else {
+            return Err(io::Error::other("what the policy names has changed meanwhile"));
+        };
+        let dir = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        let stack = Stack {
+            domain,
+            ceilings: self.policies.ceilings().map(|name| printable(name).to_string()).collect(),
+            presets: &stacks.presets,
+            closes_io_uring: self.closed.io_uring,
+            files: self.plans.iter().any(|plan| plan.enforced().intersects(Rights::FS)),
+            world: World {
+                home: std::env::var_os("HOME")
+                    .map(Into::into)
+                    .filter(|home: &std::path::PathBuf| home.is_absolute()),
+                dir: self.args.chdir.as_ref().map_or(dir.clone(), |chdir| dir.join(chdir)),
+                is_dir: &|path: &Path| path.is_dir(),
+                exists: &|path: &Path| path.symlink_metadata().is_ok(),
+            },
+        };
+        let asks = |what: Explain| self.args.explain.as_ref().is_some_and(|all| all.contains(&what));
+        let reads = if asks(Explain::Exact) { Reads::All } else { Reads::Failed };
+        let (live, json) = (asks(Explain::Live), self.args.json);
+        if stacks.listened_to && !self.args.quiet {
+            out.say("somebody listens to seccomp here, as some containers do: what seccomp closes is refused, but not seen", false);
+        }
+        let backstop = backstop::filter(Closed { io_uring: true, ..self.closed });
+        let watch = Watch { program, reads, backstop: &backstop };
+        let name = self.args.command.first().map_or(OsString::new(), OsString::clone);
+        let mut started = false;
+        let mut refusals = Refusals::default();
+        let mut end = None;
+        watch::watch(&watch, |told| match told {
+            Told::Started => started = true,
+            Told::Refused(event) => {
+                let line = (live && started).then(|| one(&event, &stack, json)).flatten();
+                if refusals.add(event) {
+                    line.into_iter().for_each(|line| out.say(&line, json));
+                }
+            }
+            Told::Ended { status, left } => {
+                end = Some(status);
+                if started {
+                    let ended = Ended { name: Path::new(&name), status, left };
+                    let explanation = explain(&refusals, &stack);
+                    let text = match json {
+                        true => super::as_json(&explanation, &ended),
+                        false => super::for_people(&explanation, &ended, false),
+                    };
+                    out.say(&text, json);
+                }
+                refusals = Refusals::default();
+            }
+        })?;
+        if let (true, Some(status), false) = (started, end, refusals.all().is_empty()) {
+            let ended = Ended { name: Path::new(&name), status, left: 0 };
+            let explanation = explain(&refusals, &stack);
+            let text = match json {
+                true => super::as_json(&explanation, &ended),
+                false => super::for_people(&explanation, &ended, true),
+            };
+            out.say(&text, json);
+        }
+        Ok(())
+    }
+}
+
+/// One refusal as it happens.
+fn one(event: &Event, stack: &Stack<'_>, json: bool) -> Option<String> {
+    let mut alone = Refusals::default();
+    alone.add(event.clone());
+    let explanation = explain(&alone, stack);
+    let explained = explanation.refusals.first()?;
+    Some(match json {
+        true => super::line_as_json(explained, &explanation.options),
+        false => super::line_for_people(explained, &explanation.options),
+    })
+}
+
+/// The model of the policy, unless what it names has changed, and of each preset.
+struct Stacks {
+    listened_to: bool,
+    domain: Option<Domain>,
+    presets: Vec<(Preset, Domain)>,
+}
+
+impl Out {
+    fn say(&mut self, text: &str, json: bool) {
+        // There is nobody left to tell if it cannot be written.
+        let _ = match self {
+            Out::StandardError if json => writeln!(io::stderr(), "{text}"),
+            Out::StandardError => {
+                say::line(text);
+                Ok(())
+            }
+            Out::File(file) => writeln!(file, "{text}"),
+        };
+    }
+}

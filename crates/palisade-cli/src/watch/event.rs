@@ -1,0 +1,405 @@
+//! From a call that failed to an event: what it asked for in the program's own view, and what ordinary permissions say.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use palisade::{FileKind, Open, Program, Request, View};
+
+use super::ordinary::{self, Identity};
+use super::process_of;
+use super::said::{At, Said, Unread};
+use crate::sys::watch as sys;
+
+/// A system call that failed for want of a permission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The number of the process.
+    pub process: i32,
+    /// What it is called, as ps shows.
+    pub name: OsString,
+    /// The file that it executes.
+    pub program: Option<PathBuf>,
+    pub what: What,
+    pub errno: i32,
+    pub ordinary: Ordinary,
+    /// Landlock was asked before ordinary permissions were.
+    pub landlock_first: bool,
+    /// It was to execute a program.
+    pub executes: bool,
+}
+
+/// What a call asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// What the model can be asked: the first is the call itself; the rest is what it executes and reads besides.
+    Asked(Vec<Request>),
+    /// What the filter closes.
+    Closed(Closing),
+    /// What Landlock refuses wherever files are restricted.
+    Mount(&'static str),
+    /// To look into another process, which is for the watcher alone.
+    Trace,
+    /// What cannot be said exactly, and why.
+    Unknown { what: String, why: &'static str },
+}
+
+/// What the filter closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    Socket {
+        family: i32,
+        kind: i32,
+        protocol: i32,
+    },
+    /// To connect by the first send, to this port.
+    FastOpen(Option<u16>),
+    Typing,
+    IoUring,
+    /// By an old call that is closed as a whole.
+    OldSocket,
+}
+
+/// What ordinary permissions say: owner, mode, capabilities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ordinary {
+    Allow,
+    /// They refuse it too, and why.
+    Refuse(String),
+    /// It cannot be known, and why.
+    Unsure(&'static str),
+}
+
+/// The watcher's own rights, which are those of the program unless it changes them.
+pub struct Watched {
+    own: Option<Identity>,
+}
+
+const HIDDEN: &str = "the program hides its memory from others";
+const GONE: &str = "the program has changed it meanwhile";
+
+impl Watched {
+    pub fn new() -> Watched {
+        Watched { own: Identity::of("self") }
+    }
+
+    /// What the filter closes was asked for.
+    pub fn closed(&self, thread: i32, said: Option<Said>, errno: i32) -> Event {
+        let closing = match said {
+            Some(Said::Socket { family, kind, protocol }) => {
+                const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+                Closing::Socket { family, kind: kind & !FLAGS, protocol }
+            }
+            Some(Said::Connect { address, .. }) => Closing::FastOpen(port_of(&address)),
+            Some(Said::Ioctl { .. }) => Closing::Typing,
+            Some(Said::IoUring) => Closing::IoUring,
+            _ => Closing::OldSocket,
+        };
+        Event { what: What::Closed(closing), errno, ..made(thread) }
+    }
+
+    /// A call failed. `None` if that is no matter of permissions.
+    pub fn event(&self, thread: i32, said: Said, errno: i32) -> Option<Event> {
+        let moves = matches!(said, Said::Rename { .. } | Said::Link { .. });
+        if errno == libc::EXDEV && !moves {
+            return None;
+        }
+        let what = match what(thread, &said) {
+            What::Asked(requests) => What::Asked(requests.into_iter().map(Request::resolved).collect()),
+            what => what,
+        };
+        let ordinary = match &what {
+            What::Asked(requests) => {
+                let theirs = Identity::of(&thread.to_string());
+                match (&self.own, &theirs) {
+                    (Some(own), Some(theirs)) if own == theirs => ordinary::ask(own, &said, &requests[0]),
+                    (_, Some(_)) => Ordinary::Unsure("it has changed its user or its capabilities"),
+                    _ => Ordinary::Unsure("it has ended"),
+                }
+            }
+            What::Mount(_) => {
+                let theirs = Identity::of(&thread.to_string());
+                match theirs.is_some_and(|identity| identity.has(ordinary::CAP_SYS_ADMIN)) {
+                    true => Ordinary::Allow,
+                    false => {
+                        Ordinary::Refuse("it takes a capability, CAP_SYS_ADMIN, which it has not".to_owned())
+                    }
+                }
+            }
+            _ => Ordinary::Allow,
+        };
+        let landlock_first = landlock_first(&said, &what);
+        let executes = matches!(said, Said::Execute { .. });
+        Some(Event { what, errno, ordinary, landlock_first, executes, ..made(thread) })
+    }
+}
+
+/// An event of whoever this is.
+fn made(thread: i32) -> Event {
+    let process = process_of(thread);
+    let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
+    let name = OsString::from_vec(name.strip_suffix(b"\n").unwrap_or(&name).to_vec());
+    let program = std::fs::read_link(format!("/proc/{process}/exe")).ok();
+    Event {
+        process,
+        name,
+        program,
+        what: What::Trace,
+        errno: 0,
+        ordinary: Ordinary::Allow,
+        landlock_first: true,
+        executes: false,
+    }
+}
+
+/// Whether the kernel asks Landlock before it looks at ordinary permissions (fs/namei.c, fs/open.c, net/, kernel/signal.c):
+/// for what is new, removed or moved, and for ports. Folders on the way are entered before all else.
+fn landlock_first(said: &Said, what: &What) -> bool {
+    let path = match what {
+        What::Asked(requests) => requests[0].path(),
+        _ => None,
+    };
+    match said {
+        Said::Open { flags, .. } => {
+            let missing = || path.is_some_and(|path| std::fs::symlink_metadata(path).is_err());
+            *flags as i32 & libc::O_CREAT != 0 && missing()
+        }
+        Said::Truncate(_) | Said::Execute { .. } | Said::Signal { .. } => false,
+        Said::Connect { .. } => path.is_none(),
+        _ => true,
+    }
+}
+
+/// A path as the program names it, and from where: its root, and the folder in which a relative one begins.
+struct Named {
+    path: PathBuf,
+    root: PathBuf,
+    dir: PathBuf,
+    thread: i32,
+}
+
+impl Named {
+    fn view(&self) -> View {
+        View::new(&self.root, &self.dir).of_process(self.thread.unsigned_abs())
+    }
+
+    /// The path from the root on.
+    fn whole(&self) -> Result<PathBuf, &'static str> {
+        if self.path.is_absolute() {
+            return Ok(self.path.clone());
+        }
+        let dir = self.dir.strip_prefix(&self.root).map_err(|_| "it begins outside of the program's root")?;
+        Ok(Path::new("/").join(dir).join(&self.path))
+    }
+}
+
+/// Where a thread sees a path.
+fn named(thread: i32, at: &At) -> Result<Named, &'static str> {
+    let path = match &at.path {
+        Ok(path) => PathBuf::from(path),
+        Err(Unread::Hidden) => return Err(HIDDEN),
+        Err(Unread::Nothing) => return Err(GONE),
+    };
+    let link =
+        |name: &str| std::fs::read_link(format!("/proc/{thread}/{name}")).map_err(|error| no_link(&error));
+    let dir = match at.dir {
+        // What it is relative to does not matter then.
+        _ if path.is_absolute() => PathBuf::from("/"),
+        libc::AT_FDCWD => link("cwd")?,
+        fd => link(&format!("fd/{fd}"))?,
+    };
+    if path.as_os_str().is_empty() {
+        // The descriptor itself (AT_EMPTY_PATH), which has its place whatever the root is.
+        return Ok(Named { path: dir, root: PathBuf::from("/"), dir: PathBuf::from("/"), thread });
+    }
+    Ok(Named { path, root: link("root")?, dir, thread })
+}
+
+fn no_link(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => HIDDEN,
+        _ => GONE,
+    }
+}
+
+/// The words for what cannot be resolved.
+fn unknown(said: &Said, why: &'static str) -> What {
+    let path = |at: &At| at.path.as_ref().map_or("a path".to_owned(), |p| palisade::printable(p).to_string());
+    let what = match said {
+        Said::Open { at, .. } => format!("open {}", path(at)),
+        Said::Make { at, .. } | Said::Symlink(at) => format!("make {}", path(at)),
+        Said::Remove { at, .. } => format!("delete {}", path(at)),
+        Said::Rename { from, to, .. } => format!("rename {} to {}", path(from), path(to)),
+        Said::Link { from, to, .. } => format!("link {} as {}", path(from), path(to)),
+        Said::Truncate(at) => format!("truncate {}", path(at)),
+        Said::Execute { at, .. } => format!("execute {}", path(at)),
+        Said::Ioctl { command, .. } => format!("control a device (ioctl {command:#x})"),
+        Said::Bind { .. } => "bind a socket".to_owned(),
+        Said::Connect { .. } => "connect or send by a socket".to_owned(),
+        Said::Signal { process, .. } => format!("signal process {process}"),
+        _ => "make a socket".to_owned(),
+    };
+    What::Unknown { what, why }
+}
+
+fn what(thread: i32, said: &Said) -> What {
+    let asked = |request: Result<Request, &'static str>| match request {
+        Ok(request) => What::Asked(vec![request]),
+        Err(why) => unknown(said, why),
+    };
+    let at = |at: &At, make: &dyn Fn(&Path) -> Request| {
+        asked(named(thread, at).map(|named| make(&named.path).seen_from(&named.view())))
+    };
+    match said {
+        Said::Open { at: place, flags } => at(place, &|path| Request::open(path, opened(*flags))),
+        Said::Make { at: place, mode } => {
+            let kind = match *mode as u32 & libc::S_IFMT {
+                libc::S_IFDIR => FileKind::Dir,
+                libc::S_IFIFO => FileKind::Fifo,
+                libc::S_IFSOCK => FileKind::Socket,
+                libc::S_IFCHR => FileKind::Char,
+                libc::S_IFBLK => FileKind::Block,
+                _ => FileKind::Regular,
+            };
+            at(place, &|path| Request::mknod(path, kind))
+        }
+        Said::Symlink(place) => at(place, &|path| Request::symlink(path)),
+        Said::Remove { at: place, dir: true } => at(place, &|path| Request::rmdir(path)),
+        Said::Remove { at: place, dir: false } => at(place, &|path| Request::unlink(path)),
+        Said::Truncate(place) => at(place, &|path| Request::truncate(path)),
+        Said::Rename { from, to, exchange } => asked(two(thread, from, to, &|from, to| match exchange {
+            true => Request::exchange(from, to),
+            false => Request::rename(from, to),
+        })),
+        Said::Link { from, to, follow } => asked(two(thread, from, to, &|from, to| {
+            let real = if *follow { std::fs::canonicalize(from).ok() } else { None };
+            Request::link(real.as_deref().unwrap_or(from), to)
+        })),
+        Said::Execute { at: place, .. } => match named(thread, place) {
+            Err(why) => unknown(said, why),
+            Ok(named) => What::Asked(executed(Request::exec(&named.path).seen_from(&named.view()))),
+        },
+        Said::Bind { fd, address } => asked(bound(thread, *fd, address)),
+        Said::Connect { fd, address, .. } => asked(connected(thread, *fd, address)),
+        Said::Ioctl { fd, .. } => {
+            let path = std::fs::read_link(format!("/proc/{thread}/fd/{fd}"));
+            match path {
+                Ok(path) if path.is_absolute() => What::Asked(vec![Request::ioctl(path)]),
+                Ok(_) => unknown(said, "it is no file"),
+                Err(error) => unknown(said, no_link(&error)),
+            }
+        }
+        Said::Signal { .. } => What::Asked(vec![Request::signal()]),
+        Said::Mount(what) => What::Mount(what),
+        Said::Trace => What::Trace,
+        Said::Socket { .. } | Said::IoUring | Said::OldSocket => {
+            unknown(said, "it is closed by something else")
+        }
+    }
+}
+
+/// A request with two paths that are looked up from one place each.
+fn two(
+    thread: i32,
+    from: &At,
+    to: &At,
+    make: &dyn Fn(&Path, &Path) -> Request,
+) -> Result<Request, &'static str> {
+    let (from, to) = (named(thread, from)?, named(thread, to)?);
+    Ok(make(&from.whole()?, &to.whole()?).seen_from(&from.view()))
+}
+
+/// The file, and what else is executed and read for it to start.
+fn executed(request: Request) -> Vec<Request> {
+    let mut all = vec![request];
+    let program = all[0].path().and_then(|path| Program::find(path).ok());
+    if let Some(program) = program {
+        let files = program.files().filter(|(path, _)| *path != program.path());
+        all.extend(files.map(|(path, rights)| match rights.contains(palisade::Rights::EXECUTE) {
+            true => Request::exec(path),
+            false => Request::read(path),
+        }));
+    }
+    all
+}
+
+/// The flags of open(2), on x86 and in openat2(2).
+fn opened(flags: u64) -> Open {
+    let has = |flag: i32| flags & flag as u64 == flag as u64;
+    let mode = match flags as i32 & libc::O_ACCMODE {
+        libc::O_RDONLY => Open::READ,
+        libc::O_WRONLY => Open::WRITE,
+        libc::O_RDWR => Open::READ | Open::WRITE,
+        _ => Open::empty(),
+    };
+    let rest = [
+        (libc::O_CREAT, Open::CREATE),
+        (libc::O_EXCL, Open::EXCLUSIVE),
+        (libc::O_TRUNC, Open::TRUNCATE),
+        (libc::O_TMPFILE, Open::TEMPORARY),
+        (libc::O_NOFOLLOW, Open::NO_FOLLOW),
+        (libc::O_PATH, Open::PATH),
+        (libc::O_DIRECTORY, Open::DIRECTORY),
+    ];
+    rest.into_iter().filter(|(flag, _)| has(*flag)).fold(mode, |all, (_, how)| all | how)
+}
+
+const NO_SOCKET: &str = "its socket cannot be looked at";
+const NO_ADDRESS: &str = "its address cannot be read";
+
+/// What an address begins with (sa_family).
+fn family(address: &[u8]) -> Option<i32> {
+    Some(i32::from(u16::from_ne_bytes([*address.first()?, *address.get(1)?])))
+}
+
+pub fn port_of(address: &[u8]) -> Option<u16> {
+    [libc::AF_INET, libc::AF_INET6].contains(&family(address)?).then_some(())?;
+    Some(u16::from_be_bytes([*address.get(2)?, *address.get(3)?]))
+}
+
+/// The address of a UNIX socket: its path, or nothing if it is abstract.
+fn unix_path(address: &[u8]) -> Option<OsString> {
+    let name = address.get(2..).filter(|name| name.first().is_some_and(|byte| *byte != 0))?;
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    Some(OsString::from_vec(name[..end].to_vec()))
+}
+
+fn kind_of(thread: i32, fd: i32) -> Result<(OwnedFd, i32), &'static str> {
+    let socket = sys::descriptor_of(thread, fd).map_err(|_| NO_SOCKET)?;
+    let kind = sys::socket_option(&socket, libc::SO_TYPE).map_err(|_| NO_SOCKET)?;
+    Ok((socket, kind))
+}
+
+fn bound(thread: i32, fd: i32, address: &[u8]) -> Result<Request, &'static str> {
+    if let Some(port) = port_of(address) {
+        let (_, kind) = kind_of(thread, fd)?;
+        let udp = kind == libc::SOCK_DGRAM;
+        return Ok(if udp { Request::bind_udp(port) } else { Request::bind_tcp(port) });
+    }
+    let path = unix_path(address).ok_or(NO_ADDRESS)?;
+    let named = named(thread, &At { dir: libc::AT_FDCWD, path: Ok(path) })?;
+    Ok(Request::mknod(&named.path, FileKind::Socket).seen_from(&named.view()))
+}
+
+fn connected(thread: i32, fd: i32, address: &[u8]) -> Result<Request, &'static str> {
+    if let Some(port) = port_of(address) {
+        let (socket, kind) = kind_of(thread, fd)?;
+        if kind != libc::SOCK_DGRAM {
+            return Ok(Request::connect_tcp(port));
+        }
+        let bound = sys::socket_name(&socket).ok().and_then(|name| port_of(&name));
+        return Ok(Request::connect_udp(port, bound.is_some_and(|port| port != 0)));
+    }
+    if family(address) != Some(libc::AF_UNIX) {
+        return Err(NO_ADDRESS);
+    }
+    match unix_path(address) {
+        None => Ok(Request::connect_abstract()),
+        Some(path) => {
+            let named = named(thread, &At { dir: libc::AT_FDCWD, path: Ok(path) })?;
+            Ok(Request::connect_unix(&named.path).seen_from(&named.view()))
+        }
+    }
+}
