@@ -184,7 +184,10 @@ impl<'a> Asked<'a> {
     fn betrays(&self, preset: Preset) -> bool {
         let grants = preset.grants();
         let gives = |path: &Path, asked: Rights| {
-            let on = |grant: &Grant| matches!(grant, Grant::Path { path: at, rights } if path.starts_with(at) && rights.intersects(asked));
+            let on = |grant: &Grant| match grant {
+                Grant::Path { path: at, rights } => path.starts_with(at) && rights.intersects(asked),
+                _ => false,
+            };
             grants.iter().any(on)
         };
         self.secrets.iter().any(|(path, (asked, _))| gives(path, *asked))

@@ -429,15 +429,11 @@ impl<'a> Spot<'a> {
             let fits = rest.iter().all(|name| parts.next().is_some_and(|part| is_like(part, name)));
             fits && exists(self.path, parts, world, guess)
         };
+        // Other homes are where every folder above is too wide.
         let home_below = |home: &Path| home != self.path && home.starts_with(self.path);
         let in_home = |home: &Path| home_below(home) && exists(home, parts(pattern), world, guess);
-        let of_a_home = || {
-            let many = HOMES_IN
-                .iter()
-                .any(|all| Path::new(all).starts_with(self.path) && (world.exists)(Path::new(all)));
-            in_home(Path::new("/root")) || world.home.as_deref().is_some_and(in_home) || (guess && many)
-        };
-        self.rests(pattern).any(below) || (pattern.starts_with('~') && of_a_home())
+        self.rests(pattern).any(below)
+            || (pattern.starts_with('~') && world.home.as_deref().is_some_and(in_home))
     }
 }
 

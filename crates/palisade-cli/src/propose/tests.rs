@@ -115,7 +115,7 @@ fn is_granted(given: &[Grant], alone: Rights, grant: &Grant) -> bool {
             given.iter().filter_map(on).collect()
         }
         Grant::Port { right, ports } => {
-            let of: Vec<u16> = given.iter().flat_map(|given| numbers_of(given, *right)).collect();
+            let of: BTreeSet<u16> = given.iter().flat_map(|given| numbers_of(given, *right)).collect();
             return numbers(*ports).all(|port| of.contains(&port));
         }
         _ => alone,
@@ -180,6 +180,34 @@ impl Said {
     }
 }
 
+/// What one option grants, and what it leaves alone: read here, for the command takes its time.
+pub fn given_by(words: &[OsString]) -> (Vec<Grant>, Rights) {
+    let (option, value) = (words[0].to_str().unwrap(), &words[1]);
+    let on = |rights: Rights| vec![Grant::Path { rights, path: value.into() }];
+    let text = || value.to_str().unwrap().split(',');
+    let of = |right: Rights| -> Vec<Grant> {
+        text().map(|ports| Grant::Port { right, ports: ports.parse().unwrap() }).collect()
+    };
+    let grants = match option {
+        "--preset" => value.to_str().unwrap().parse::<Preset>().unwrap().grants(),
+        "--ro" => on(Rights::RO),
+        "--rx" => on(Rights::RX),
+        "--rw" => on(Rights::RW),
+        "--rwx" => on(Rights::RWX),
+        "--unix" => on(Rights::RESOLVE_UNIX),
+        "--allow" => vec![grant(value.to_str().unwrap())],
+        "--connect-tcp" => of(Rights::CONNECT_TCP),
+        "--bind-tcp" => of(Rights::BIND_TCP),
+        "--connect-udp" => [of(Rights::CONNECT_SEND_UDP), vec![grant("bind_udp=0")]].concat(),
+        "--bind-udp" => of(Rights::BIND_UDP),
+        "--unrestricted" => {
+            return (Vec::new(), text().map(|name| Rights::named(name).unwrap()).collect());
+        }
+        other => panic!("no option: {other}"),
+    };
+    (grants, Rights::empty())
+}
+
 /// A reason, as text.
 pub fn reason(held: &Held) -> String {
     match held {
@@ -204,8 +232,13 @@ pub fn check(name: &str, system: &System, texts: &[&str], words: &str, held: &[&
 /// Each refusal is served by options that allow it, or held; no option grants what none may.
 pub fn assert_sound(system: &System, wanted: &[Wanted], proposal: &Proposal) {
     let said = Said::read(&in_words(&proposal.options));
-    let each: Vec<Said> = proposal.options.iter().map(|option| Said::read(&option.words)).collect();
-    let each: Vec<(Vec<Grant>, Rights)> = each.iter().map(|said| (said.grants(), said.alone())).collect();
+    let each: Vec<(Vec<Grant>, Rights)> =
+        proposal.options.iter().map(|option| given_by(&option.words)).collect();
+    // As the command reads them.
+    let text = |grants: &[Grant]| grants.iter().map(|grant| format!("{grant:?}")).collect::<BTreeSet<_>>();
+    let together: Vec<Grant> = each.iter().flat_map(|(grants, _)| grants.clone()).collect();
+    assert_eq!(text(&together), text(&said.grants()), "{proposal:?}");
+    assert_eq!(each.iter().map(|(_, alone)| *alone).collect::<Rights>(), said.alone());
     for (n, wanted) in wanted.iter().enumerate() {
         let serving = proposal.options.iter().zip(&each).filter(|(option, _)| option.serves.contains(&n));
         let (given, alone): (Vec<&[Grant]>, Vec<Rights>) =

@@ -59,6 +59,12 @@ fn what_is_covered_is_left_out() {
             ),
             (&[], &["read_dir:/var/lib", "read_dir:/var/lib/app"], "--allow read_dir:/var/lib", &[]),
             (&[], &["read_dir:/var", "read_dir:/var/lib"], "--allow read_dir:/var", &[]),
+            (
+                &["/run/app/", "/run/other/s"],
+                &["resolve_unix:/run/app", "resolve_unix:/run/app/s", "resolve_unix:/run/other/s"],
+                "--unix /run/app --unix /run/other/s",
+                &[],
+            ),
             // A folder's name is not that of another.
             (&[], &["read_dir:/srv/app", "read_file:/srv/app2"], "--ro /srv/app --ro /srv/app2", &[]),
         ],

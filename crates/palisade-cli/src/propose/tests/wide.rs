@@ -114,6 +114,23 @@ fn a_folder_with_a_secret_is_too_wide() {
 }
 
 #[test]
+fn what_is_above_a_home_is_too_wide_wherever_it_is() {
+    let system = System { home: Some("/data/users/u".into()), ..system() };
+    system.ask(|world| {
+        for folder in ["/data", "/data/users", "/data/users/u"] {
+            assert!(
+                too_wide(Path::new(folder), world) && !may_be_listed(Path::new(folder), world),
+                "{folder}"
+            );
+            assert!(!holds_secret(Path::new(folder), world), "{folder}");
+        }
+        assert!(!too_wide(Path::new("/data/other"), world));
+    });
+    let system = system.with(&["/data/users/u/.netrc", "/data/users/u/.aws/"]);
+    system.ask(|world| assert!(holds_secret(Path::new("/data"), world)));
+}
+
+#[test]
 fn a_wide_folder_is_listed_unless_its_names_are_the_users_own() {
     let system = system().with(&["/home/u/.config/gcloud/", "/etc/shadow", "/home/u/.local/share/app/"]);
     system.ask(|world| {
