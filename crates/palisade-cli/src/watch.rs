@@ -129,6 +129,7 @@ fn stopped(
         }
         EVENT_EXEC => {
             // All other threads are gone, and whichever called it has the number of the first.
+            sys::take_stop(thread);
             let before = sys::event_message(thread)? as i32;
             threads.remove(&before);
             threads.insert(thread, None);

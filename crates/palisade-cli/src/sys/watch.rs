@@ -151,6 +151,14 @@ pub fn wait() -> io::Result<Option<(i32, Seen)>> {
     Ok(Some((thread, seen)))
 }
 
+/// `int waitid(P_PID, thread, NULL, WSTOPPED | WNOHANG | __WALL)`, waitid(2): its stop has been seen. Of a thread that has
+/// become the first of its process by execve(2) nothing can be asked before (Linux 5.13).
+pub fn take_stop(thread: i32) {
+    let id = thread.unsigned_abs();
+    // SAFETY: no memory is passed. That it has been killed meanwhile is as good.
+    unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), libc::WSTOPPED | libc::WNOHANG | libc::__WALL) };
+}
+
 /// `int waitid(P_PID, thread, NULL, WEXITED | __WALL)`, waitid(2): of one that has ended, so that whoever started it
 /// sees that.
 pub fn let_end(thread: i32) {
