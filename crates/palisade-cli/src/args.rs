@@ -59,13 +59,14 @@ Examples:
   palisade run --ro /etc/os-release -- cat /etc/os-release
   palisade run --preset system,tmp --rwx . -- make
   palisade run --preset system,tty --ro . -- less README.md
+  palisade run --explain --preset system -- ./build.sh
 
 Permission denied?
   Programs that start others need --preset system, those on a terminal --preset tty, and a new file
   is made in a folder: grant that with --rw. To ask which option allows something:
     palisade why --preset system --ro . write out.txt
-  To see what was refused:
-    strace -f -e status=failed palisade run … 2>&1 | grep -E 'EACCES|EPERM|EXDEV'
+  To see what was refused, and which options would allow it:
+    palisade run --explain -- make
 
 Exit status:
   N    COMMAND's own

@@ -226,23 +226,26 @@ pub fn may(path: &Path, mode: c_int) -> io::Result<()> {
 pub enum Part {
     /// The one that called.
     Old(UnixStream),
-    /// The other: nobody's child, in a session of its own.
+    /// The other: nobody's child, in a process group of its own.
     New(UnixStream),
 }
 
-/// Starts another process that is no child of this one, by fork(2) twice and setsid(2), so that this one does not learn
-/// of its end, and no terminal signals it.
+/// Starts another process that is no child of this one, by fork(2) twice, so that this one does not learn of its end. It is
+/// in a group of its own, by setpgid(2), so that no terminal signals it, and may write to one all the same. Its session is
+/// the same: the scheduler would take another for somebody else's work (autogroups, sched(7)), and let both wait.
 pub fn apart() -> io::Result<Part> {
     let (old, new) = UnixStream::pair()?;
     // SAFETY: this process has one thread, so that a copy of it can go on with anything.
     match check(unsafe { libc::fork() }.into())? {
         0 => {
-            // SAFETY: no memory is passed; as above.
-            let second = unsafe {
-                libc::setsid();
-                libc::fork()
-            };
+            // SAFETY: as above.
+            let second = unsafe { libc::fork() };
             if second == 0 {
+                // SAFETY: no memory is passed, and no handler runs.
+                unsafe {
+                    libc::setpgid(0, 0);
+                    libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+                }
                 return Ok(Part::New(new));
             }
             exit(i32::from(second < 0))
