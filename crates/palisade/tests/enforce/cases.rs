@@ -21,6 +21,7 @@ mod requirements;
 mod rules;
 mod threads;
 mod unix;
+mod views;
 
 pub use exec::helper;
 pub use overlay::can_overlay;
@@ -39,6 +40,7 @@ pub const ALL: &[&[Case]] = &[
     devices::CASES,
     net::CASES,
     unix::CASES,
+    views::CASES,
     processes::CASES,
     threads::CASES,
     rules::CASES,
