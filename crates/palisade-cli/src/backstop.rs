@@ -158,7 +158,11 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
-const TRACE: u32 = 0x7ff0_0000;
+const TRACE: u32 = 0x7ff0_0000 | WATCHED as u32;
+
+/// What the filter says to the watcher when a call stops (SECCOMP_RET_DATA), so that he can tell it from one of the program's
+/// own that says the same.
+pub const WATCHED: u16 = 0x7061;
 
 /// Offsets in `struct seccomp_data`; of an argument the low word.
 const NUMBER: u32 = 0;

@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
+use self::calls::Call;
 use self::event::Watched;
 use self::said::Said;
 use crate::backstop::{self, Instruction};
@@ -119,6 +120,16 @@ fn stopped(
                 tell(Told::Refused(watched.closed(thread, said, errno)));
                 return sys::go_on(thread, 0);
             }
+            if call == Some(Call::Ptrace) && wants_to_watch(arguments) {
+                sys::refuse_call(thread, libc::EPERM)?;
+                watched.event(thread, Said::Trace, libc::EPERM).into_iter().for_each(|e| tell(Told::Refused(e)));
+                return sys::go_on(thread, 0);
+            }
+            if info.filter_data() != backstop::WATCHED {
+                // By a filter of the program's own, which has no watcher for it.
+                sys::refuse_call(thread, libc::ENOSYS)?;
+                return sys::go_on(thread, 0);
+            }
             let Some(call) = call else { return sys::go_on(thread, 0) };
             let within = match watch.reads {
                 Reads::All => Within::Read(said::read(thread, arch, call, arguments)),
@@ -163,6 +174,13 @@ fn stopped(
         // Something was started, which is seen by itself.
         _ => sys::go_on(thread, 0),
     }
+}
+
+/// What another process watches stops for that, and would be let through: no process may, also not one that is not watched
+/// (CLONE_UNTRACED). All others the kernel refuses itself, for they are watched already.
+fn wants_to_watch(arguments: [u64; 6]) -> bool {
+    const REQUESTS: [u32; 2] = [libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
+    REQUESTS.contains(&(arguments[0] as u32))
 }
 
 fn wants_permission(errno: i32) -> bool {

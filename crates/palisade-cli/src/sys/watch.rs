@@ -80,6 +80,13 @@ impl CallInfo {
         all
     }
 
+    /// At a seccomp stop, what the filter that stopped it says besides (SECCOMP_RET_DATA).
+    pub fn filter_data(&self) -> u16 {
+        // The first half of a word.
+        let bytes = self.0[10].to_ne_bytes();
+        u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as u16
+    }
+
     /// At the stop after the call, what it returned: a negative error number if it failed.
     pub fn returned(&self) -> i64 {
         self.0[3] as i64
