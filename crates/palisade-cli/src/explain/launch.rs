@@ -85,6 +85,7 @@ impl Launch<'_> {
 
     /// The other process.
     fn watcher(&self, program: i32, mut line: UnixStream, mut out: Out) {
+        sys::block_signals();
         let done = self.prepare(program, &mut line, &out).and_then(|stacks| {
             drop(line);
             self.tell(program, &stacks, &mut out)

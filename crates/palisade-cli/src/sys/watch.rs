@@ -242,8 +242,9 @@ pub enum Part {
 /// the same: the scheduler would take another for somebody else's work (autogroups, sched(7)), and let both wait.
 pub fn apart() -> io::Result<Part> {
     let (old, new) = UnixStream::pair()?;
+    // Not by fork(2): where SIGCHLD is blocked, the one of this child's end would stay for the program that is executed.
     // SAFETY: this process has one thread, so that a copy of it can go on with anything.
-    match check(unsafe { libc::fork() }.into())? {
+    match check(unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) })? {
         0 => {
             // SAFETY: as above.
             let second = unsafe { libc::fork() };
@@ -260,9 +261,20 @@ pub fn apart() -> io::Result<Part> {
         first => {
             let mut status = 0;
             // SAFETY: the kernel writes the status, which lives until it returns.
-            unsafe { libc::waitpid(first as i32, &raw mut status, 0) };
+            unsafe { libc::waitpid(first as i32, &raw mut status, libc::__WALL) };
             if status == 0 { Ok(Part::Old(old)) } else { Err(io::Error::other("no process can be started")) }
         }
+    }
+}
+
+/// `int sigprocmask(SIG_SETMASK, all, NULL)`, sigprocmask(2): no signal but SIGKILL ends this process, for what is meant for
+/// all of a service (SIGTERM) the program that is watched may outlive.
+pub fn block_signals() {
+    // SAFETY: the set is integers alone, for which zeros are good, and lives until the calls return.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
     }
 }
 
