@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use palisade::printable;
 use serde_json::{Value, json};
 
-use crate::Failure;
+use crate::{Failure, sys};
 
 /// What was asked for, on standard output. A reader who has gone, as `head` does, has had enough.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -24,8 +24,22 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// command line can be in it as they were given.
 pub fn line(message: &str) {
     let safe: Vec<String> = message.lines().map(printable_line).collect();
-    // There is nobody left to tell if standard error is closed.
-    let _ = writeln!(io::stderr(), "palisade: {}", safe.join("\n"));
+    on_standard_error(&format!("palisade: {}\n", safe.join("\n")));
+}
+
+/// All of it, also if whoever else has standard error has set it not to wait (O_NONBLOCK).
+pub fn on_standard_error(text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match io::stderr().write(rest) {
+            Ok(0) => return,
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => sys::wait_to_write(libc::STDERR_FILENO),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // There is nobody left to tell.
+            Err(_) => return,
+        }
+    }
 }
 
 /// As [`printable`], but that a backslash stays one: names in a message are escaped already.

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,13 @@ pub extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> l
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `int poll({fd, POLLOUT}, 1, -1)`, poll(2): until something can be written there, or nobody reads it any more.
+pub fn wait_to_write(fd: RawFd) {
+    let mut one = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the structure lives until the call returns. That a signal ends it is as good.
+    unsafe { libc::poll(&raw mut one, 1, -1) };
 }
 
 /// `int seccomp(SECCOMP_SET_MODE_FILTER, 0, const struct sock_fprog *)`, seccomp(2): of this thread, for good.

@@ -232,7 +232,10 @@ impl Out {
     fn say(&mut self, text: &str, json: bool) {
         // There is nobody left to tell if it cannot be written.
         let _ = match self {
-            Out::StandardError if json => writeln!(io::stderr(), "{text}"),
+            Out::StandardError if json => {
+                say::on_standard_error(&format!("{text}\n"));
+                Ok(())
+            }
             Out::StandardError => {
                 say::line(text);
                 Ok(())
