@@ -7,7 +7,7 @@ mod print;
 use std::ffi::OsString;
 use std::path::Path;
 
-use palisade::{Decision, Domain, Granted, Preset, Request, printable};
+use palisade::{Decision, Domain, Grant, Granted, Preset, Request, printable};
 
 use crate::propose::{self, Held, Proposed, Wanted, World};
 use crate::watch::{Closing, Event, Ordinary, Status, What};
@@ -19,6 +19,8 @@ pub use print::{as_json, for_people, line_as_json, line_for_people};
 /// What refusals are held against.
 pub struct Stack<'a> {
     pub domain: &'a Domain,
+    /// The number of COMMAND's process.
+    pub program: i32,
     /// The names of the ceilings, of which the first is layer 2.
     pub ceilings: Vec<String>,
     /// Each preset, as if it were a policy.
@@ -241,7 +243,7 @@ fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOptio
         return Err(NoOption::Because(format!("ordinary permissions refuse it too: {why}")));
     }
     match (&explained.cause, &event.what) {
-        (Cause::Policy { decisions, .. }, What::Asked(_)) => granting(decisions, event.executes, stack),
+        (Cause::Policy { decisions, .. }, What::Asked(_)) => granting(decisions, event, stack),
         (_, What::Closed(closing)) => Err(NoOption::Because(opened_by(closing).to_owned())),
         (Cause::Watching(_), _) => Err(NoOption::Because("without --explain it is allowed".to_owned())),
         _ => Err(NoOption::Because(
@@ -250,7 +252,7 @@ fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOptio
     }
 }
 
-fn granting(decisions: &[Decision], executes: bool, stack: &Stack<'_>) -> Result<Wanted, NoOption> {
+fn granting(decisions: &[Decision], event: &Event, stack: &Stack<'_>) -> Result<Wanted, NoOption> {
     let refused = || decisions.iter().filter(|decision| decision.is_refused());
     if let Some(why) = refused().find_map(Decision::no_suggestion) {
         return Err(NoOption::Because(why.to_owned()));
@@ -262,7 +264,15 @@ fn granting(decisions: &[Decision], executes: bool, stack: &Stack<'_>) -> Result
             "--within {name} does not allow it, whatever else is granted"
         )));
     }
-    Ok(Wanted { grants: grants.into_iter().map(|granted| granted.grant).collect(), executes })
+    let grants = grants.into_iter().map(|granted| match granted.grant {
+        // Palisade becomes COMMAND, so that what is its own then is its own now.
+        Grant::Path { rights, path } if event.process == stack.program => {
+            let own = path.strip_prefix(format!("/proc/{}", event.process));
+            Grant::Path { rights, path: own.map_or(path.clone(), |rest| Path::new("/proc/self").join(rest)) }
+        }
+        grant => grant,
+    });
+    Ok(Wanted { grants: grants.collect(), executes: event.executes })
 }
 
 /// What opens what the filter closes, where no option can be named exactly.

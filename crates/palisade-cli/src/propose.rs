@@ -3,6 +3,7 @@
 //! it is in [`World`].
 
 mod options;
+mod places;
 mod secrets;
 mod wide;
 
@@ -24,6 +25,8 @@ pub struct World<'a> {
     pub dir: PathBuf,
     pub is_dir: &'a dyn Fn(&Path) -> bool,
     pub exists: &'a dyn Fn(&Path) -> bool,
+    /// Whether it was made since COMMAND was started.
+    pub is_new: &'a dyn Fn(&Path) -> bool,
 }
 
 /// What one refusal takes: all of these.
@@ -237,6 +240,7 @@ impl<'a> Asked<'a> {
         };
         let makes = |n: &&usize| {
             let grants = &self.wanted[**n].grants;
+            let grants: Vec<Grant> = grants.iter().map(|grant| self.placed(grant)).collect();
             grants.iter().any(makes_in_tmp) && grants.iter().all(sensible)
         };
         if !left.iter().any(|n| makes(&n)) || self.betrays(Preset::Tmp) {
@@ -277,10 +281,14 @@ impl<'a> Asked<'a> {
                 Some(chosen) => {
                     chosen.serves.insert(n);
                 }
-                None => rest.push(grant.clone()),
+                None => rest.push(self.placed(grant)),
             }
         }
         rest
+    }
+
+    fn placed(&self, grant: &Grant) -> Grant {
+        places::placed(grant, self.world, |folder| self.holds_back(folder).is_none())
     }
 
     /// Why a grant is not proposed.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::SystemTime;
 
 use palisade::{Domain, Kernel, Plan, Policy, Preset, Rights, printable};
 
@@ -143,12 +144,14 @@ impl Launch<'_> {
     }
 
     fn tell(&self, program: i32, stacks: &Stacks, out: &mut Out) -> io::Result<()> {
+        let begun = SystemTime::now();
         let Some(domain) = &stacks.domain else {
             return Err(io::Error::other("what the policy names has changed meanwhile"));
         };
         let dir = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let stack = Stack {
             domain,
+            program,
             ceilings: self.policies.ceilings().map(|name| printable(name).to_string()).collect(),
             presets: &stacks.presets,
             closes_io_uring: self.closed.io_uring,
@@ -160,6 +163,11 @@ impl Launch<'_> {
                 dir: self.args.chdir.as_ref().map_or(dir.clone(), |chdir| dir.join(chdir)),
                 is_dir: &|path: &Path| path.is_dir(),
                 exists: &|path: &Path| path.symlink_metadata().is_ok(),
+                // Not every file system keeps when a file was made.
+                is_new: &|path: &Path| {
+                    let made = path.symlink_metadata().and_then(|metadata| metadata.created());
+                    made.is_ok_and(|made| made > begun)
+                },
             },
         };
         let asks = |what: Explain| self.args.explain.as_ref().is_some_and(|all| all.contains(&what));

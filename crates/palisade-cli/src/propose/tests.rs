@@ -1,5 +1,6 @@
 //! What the tests of proposals share: a system that is made up, refusals as text, and what options grant by their own word.
 
+mod places;
 mod programs;
 mod properties;
 mod rules;
@@ -30,6 +31,8 @@ pub struct System {
     pub dir: PathBuf,
     dirs: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
+    /// Made since.
+    new: BTreeSet<PathBuf>,
 }
 
 impl System {
@@ -47,6 +50,12 @@ impl System {
         self
     }
 
+    /// With these, that the program has made.
+    pub fn making(mut self, paths: &[&str]) -> System {
+        self.new.extend(paths.iter().map(PathBuf::from));
+        self.with(paths)
+    }
+
     pub fn add(&mut self, path: &Path, is_dir: bool) {
         self.dirs.extend(path.ancestors().skip(usize::from(!is_dir)).map(Path::to_owned));
         if !is_dir {
@@ -57,7 +66,9 @@ impl System {
     pub fn ask<T>(&self, ask: impl FnOnce(&World<'_>) -> T) -> T {
         let is_dir = |path: &Path| self.dirs.contains(path);
         let exists = |path: &Path| self.dirs.contains(path) || self.files.contains(path);
-        ask(&World { home: self.home.clone(), dir: self.dir.clone(), is_dir: &is_dir, exists: &exists })
+        let is_new = |path: &Path| self.new.contains(path);
+        let (home, dir) = (self.home.clone(), self.dir.clone());
+        ask(&World { home, dir, is_dir: &is_dir, exists: &exists, is_new: &is_new })
     }
 
     /// With what is wanted there.

@@ -83,7 +83,7 @@ pub fn too_wide(folder: &Path, world: &World<'_>) -> bool {
     is_wide(folder, world) || holds_secret(folder, world)
 }
 
-fn is_wide(folder: &Path, world: &World<'_>) -> bool {
+pub(super) fn is_wide(folder: &Path, world: &World<'_>) -> bool {
     let of_a_home = |home: &Path| OF_A_HOME.iter().any(|place| folder == home.join(place));
     SHARED.iter().any(|place| folder == Path::new(place))
         || folder.parent().is_some_and(|above| EACH_IN.iter().any(|place| above == Path::new(place)))
@@ -113,8 +113,7 @@ pub(super) fn may_be_listed(folder: &Path, world: &World<'_>) -> bool {
 /// Whether no option could name a path so that it is there again the next time, and is the same: it is gone, it is in the
 /// folder of a process, which has another number then, or leads through a link of /proc or through "..".
 pub(super) fn is_fleeting(path: &Path, world: &World<'_>) -> bool {
-    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
-    if !path.is_absolute() || !path.components().all(plain) || !(world.exists)(path) {
+    if !is_plain(path) || !(world.exists)(path) {
         return true;
     }
     let Ok(rest) = path.strip_prefix("/proc") else { return false };
@@ -129,4 +128,10 @@ pub(super) fn is_fleeting(path: &Path, world: &World<'_>) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether it is from the root on, without "..".
+pub(super) fn is_plain(path: &Path) -> bool {
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    path.is_absolute() && path.components().all(plain)
 }

@@ -146,8 +146,7 @@ fn vim_edits_in_a_terminal() {
             "resolve_unix:/tmp/.X11-unix/X0",
         ],
         "--preset tty,pty --ro /etc/vim/vimrc --ro /home/u/.viminfo --ro /home/u/.vimrc \
-         --ro /usr/share/vim/vim91/defaults.vim --ro /usr/share/vim/vim91/plugin \
-         --ro /usr/share/vim/vim91/syntax/syntax.vim --rw /home/u/src/app",
+         --ro /usr/share/vim --rw /home/u/src/app",
         &["wide /home/u", "secret /tmp/.X11-unix/X0: the screen and the keyboard"],
     );
 }

@@ -1,0 +1,57 @@
+//! Where a grant belongs if not on the very file: what a program makes itself is not there yet when it starts the next time,
+//! and some folders are one thing, of which the next file is wanted as soon as one was read.
+
+use std::path::{Path, PathBuf};
+
+use palisade::{Grant, Rights};
+
+use super::{World, wide};
+
+/// Folders that are one thing, wherever they are: the file in them that is read is never the last one.
+const WHOLE: [&str; 2] = [".git", "node_modules"];
+
+/// Folders in which each folder is of one program or for one purpose.
+const EACH_IN: [&str; 7] =
+    ["/usr/share", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/lib", "/lib64"];
+
+/// The grant as it is proposed. `may_be_granted` says whether a folder may be granted as a whole.
+pub(super) fn placed(grant: &Grant, world: &World<'_>, may_be_granted: impl Fn(&Path) -> bool) -> Grant {
+    let Grant::Path { path, rights } = grant else { return grant.clone() };
+    let path = lasting(path, world).unwrap_or(path);
+    let reads = (*rights - Rights::RO).is_empty();
+    let whole = if reads { whole(path, world).filter(|folder| may_be_granted(folder)) } else { None };
+    Grant::Path { path: whole.unwrap_or_else(|| path.to_owned()), rights: *rights }
+}
+
+/// The nearest folder above that was there before the program was, if the path was not.
+fn lasting<'a>(path: &'a Path, world: &World<'_>) -> Option<&'a Path> {
+    let is_new = |path: &Path| !(world.exists)(path) || (world.is_new)(path);
+    if !wide::is_plain(path) || path.starts_with("/proc") || !is_new(path) {
+        return None;
+    }
+    path.ancestors().find(|folder| !is_new(folder)).filter(|folder| (world.is_dir)(folder))
+}
+
+/// The folder that is one thing, and has this in it.
+fn whole(path: &Path, world: &World<'_>) -> Option<PathBuf> {
+    if path.starts_with("/proc") {
+        return None;
+    }
+    let is_whole = |folder: &&Path| {
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let above = folder.parent().unwrap_or(Path::new("/"));
+        let python = name.starts_with("python3") && above.file_name().is_some_and(|name| name == "lib");
+        WHOLE.contains(&name) || python || (has_each(above) && !has_each(folder))
+    };
+    let found = path.ancestors().filter(is_whole).last()?;
+    // One that is too wide is none, nor is what only looks so.
+    ((world.is_dir)(found) && !wide::is_wide(found, world)).then(|| found.to_owned())
+}
+
+/// Whether each folder in it is one thing: /usr/lib has one more of that kind for each architecture.
+fn has_each(folder: &Path) -> bool {
+    let among = |folder: &Path| EACH_IN.iter().any(|place| folder == Path::new(place));
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let of_architecture = name.contains("-linux-") && folder.parent().is_some_and(among);
+    among(folder) || of_architecture
+}
