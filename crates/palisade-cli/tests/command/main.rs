@@ -13,5 +13,6 @@ mod more_programs;
 mod places;
 mod presets;
 mod programs;
+mod rounds;
 mod warnings;
 mod why;

@@ -1,0 +1,456 @@
+//! From nothing to working: each program starts with no grant, and gets what `run --explain` proposes and nothing else, until
+//! it does what it does unconfined. In how many rounds is in the table, that no proposal opens too much is a test.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::{Ran, User, each_user_below, found};
+
+/// What a program does, and in how many rounds it can.
+struct Program {
+    name: &'static str,
+    tools: &'static [&'static str],
+    /// A script that makes the inputs, unconfined.
+    inputs: &'static str,
+    /// SERVER stands for the address of an HTTP server.
+    command: &'static [&'static str],
+    /// A script that shows what came of it, unconfined.
+    result: &'static str,
+    /// So many times options are added, at most.
+    rounds: usize,
+}
+
+const REPOSITORY: &str = "printf '[user]\\nname = A\\nemail = a@example.org\\n' > ~/.gitconfig; git init -q -b main from; \
+    echo 1 > from/f; git -C from add f; git -C from commit -q -m first";
+const FOLDER: &str = "mkdir in; for i in 1 2 3 4 5 6; do echo $i > in/$i; touch -d 2020-01-01 in/$i; done";
+const LINES: &str = "printf 'b\\na\\nb\\n' > in";
+const HELLO: &str =
+    "printf '#include <stdio.h>\\nint main(void) { return puts(\"hello\") < 0; }\\n' > hello.c";
+const PROJECT: &str = "mkdir include; for i in 1 2 3 4 5 6 7 8 9; do echo \"int f$i(void);\" > include/h$i.h; \
+    printf '#include \"h%d.h\"\\nint f%d(void) { return %d; }\\n' $i $i $i > s$i.c; \
+    echo \"#include \\\"h$i.h\\\"\" >> main.c; done; \
+    echo 'int main(void) { return f1() + f9() - 10; }' >> main.c; \
+    printf 'CC = gcc\\nCFLAGS = -Iinclude\\nprog: main.o s1.o s2.o s3.o s4.o s5.o s6.o s7.o s8.o s9.o\\n\\t$(CC) -o $@ $^\\n' \
+    > Makefile";
+const PIPES: &str = "printf 'b\\na\\nb\\n' > in; \
+    printf '#!/bin/sh\\nset -e\\nsort in | uniq -c | sed \"s/^ *//\" | tee out\\nwc -l < out\\n' > run.sh; chmod +x run.sh";
+const PERL: &str = "my ($h, $n) = tempfile(UNLINK => 1); open my $f, '<', 'in' or die; my @l = <$f>; print $h @l; \
+    print encode_json([scalar @l]), \"\\n\"";
+const NODE: &str =
+    "const fs = require('fs'); fs.writeFileSync('out', fs.readFileSync('in', 'utf8').toUpperCase())";
+const VENV: &str = "/usr/bin/python3 -m venv --without-pip v && v/bin/python -c \
+    'import json, sys; print(json.dumps(sys.prefix != sys.base_prefix))'";
+const SQL: &str = "create table t (x); insert into t values (42); select x from t";
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "git clone, by path",
+        tools: &["git"],
+        inputs: REPOSITORY,
+        command: &["git", "clone", "-q", "from", "to"],
+        result: "cat to/f",
+        rounds: 4,
+    },
+    Program {
+        name: "git clone, by http",
+        tools: &["git"],
+        inputs: "printf '[user]\\nname = A\\n' > ~/.gitconfig",
+        command: &["git", "clone", "-q", "http://SERVER/from.git", "to"],
+        result: "cat to/f",
+        rounds: 4,
+    },
+    Program {
+        name: "git commit",
+        tools: &["git"],
+        inputs: REPOSITORY,
+        command: &["git", "-C", "from", "commit", "-q", "--allow-empty", "-m", "second"],
+        result: "git -C from log --format=%s",
+        rounds: 2,
+    },
+    Program {
+        name: "python",
+        tools: &["python3"],
+        inputs: LINES,
+        command: &["/usr/bin/python3", "-c", "import json, re; print(json.dumps(len(open('in').read())))"],
+        result: ":",
+        rounds: 2,
+    },
+    Program {
+        name: "python3 -m venv, and python in it",
+        tools: &["python3"],
+        inputs: ":",
+        command: &["sh", "-c", VENV],
+        result: "ls v",
+        rounds: 2,
+    },
+    Program {
+        name: "gcc hello.c && ./a.out",
+        tools: &["gcc"],
+        inputs: HELLO,
+        command: &["sh", "-c", "gcc hello.c && ./a.out"],
+        result: "./a.out",
+        rounds: 5,
+    },
+    Program {
+        name: "make -j2",
+        tools: &["gcc", "make"],
+        inputs: PROJECT,
+        command: &["make", "-s", "-j2"],
+        result: "./prog && echo linked",
+        rounds: 4,
+    },
+    Program {
+        name: "curl",
+        tools: &["curl"],
+        inputs: ":",
+        command: &["curl", "-s", "-S", "-o", "got", "http://SERVER/f"],
+        result: "cat got",
+        rounds: 2,
+    },
+    Program {
+        name: "sqlite3",
+        tools: &["sqlite3"],
+        inputs: ":",
+        command: &["sqlite3", "db", SQL],
+        result: "sqlite3 db 'select x from t'",
+        rounds: 1,
+    },
+    Program {
+        name: "tar -c",
+        tools: &["tar", "gzip"],
+        inputs: FOLDER,
+        command: &["tar", "-czf", "a.tar.gz", "in"],
+        result: "tar -tzf a.tar.gz",
+        rounds: 2,
+    },
+    Program {
+        name: "tar -x",
+        tools: &["tar", "gzip"],
+        inputs: "mkdir in; echo 1 > in/f; tar -czf a.tar.gz in; rm -r in",
+        command: &["tar", "-xzf", "a.tar.gz"],
+        result: "cat in/f",
+        rounds: 3,
+    },
+    Program {
+        name: "perl",
+        tools: &["perl"],
+        inputs: LINES,
+        command: &["perl", "-MJSON::PP", "-MFile::Temp=tempfile", "-e", PERL],
+        result: ":",
+        rounds: 4,
+    },
+    Program {
+        name: "node",
+        tools: &["node"],
+        inputs: LINES,
+        command: &["node", "-e", NODE],
+        result: "cat out",
+        rounds: 3,
+    },
+    Program {
+        name: "a script with pipes",
+        tools: &["sed", "sort", "tee", "uniq", "wc"],
+        inputs: PIPES,
+        command: &["./run.sh"],
+        result: "cat out",
+        rounds: 2,
+    },
+    Program {
+        name: "ls -l",
+        tools: &["ls"],
+        inputs: FOLDER,
+        command: &["ls", "-l", "in"],
+        result: ":",
+        rounds: 1,
+    },
+    Program {
+        name: "less, in a terminal",
+        tools: &["less", "script"],
+        inputs: LINES,
+        command: &["script", "-qec", "less -FX in", "/dev/null"],
+        result: ":",
+        rounds: 3,
+    },
+    Program {
+        name: "vim",
+        tools: &["vim"],
+        inputs: LINES,
+        command: &["vim", "-es", "-c", "%s/a/z/", "-c", "wq", "-c", "cq", "in"],
+        result: "cat in",
+        rounds: 2,
+    },
+];
+
+/// No program may need more.
+const MOST: usize = 6;
+
+/// What is in a home, and nobody has asked for.
+const SECRETS: [&str; 8] = [
+    ".ssh/id_ed25519",
+    ".aws/credentials",
+    ".netrc",
+    ".bash_history",
+    ".git-credentials",
+    ".gnupg/secring.gpg",
+    ".config/gh/hosts.yml",
+    ".npmrc",
+];
+
+/// Never granted as a whole, but by a preset.
+const TOO_WIDE: [&str; 10] =
+    ["/", "/etc", "/tmp", "/var/tmp", "/var", "/usr", "/proc", "/dev", "/run", "/usr/lib"];
+
+/// Where a user works.
+const BASE: &str = "/var/tmp";
+const WORK: &str = "src/project";
+
+fn program(name: &str) -> &'static Program {
+    PROGRAMS.iter().find(|program| program.name == name).unwrap()
+}
+
+fn in_work(user: &User, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = user.command(program);
+    command.current_dir(user.home().join(WORK)).env_remove("TMPDIR").env("TERM", "xterm");
+    command
+}
+
+fn shell(user: &User, script: &str) -> Ran {
+    let mut sh = in_work(user, "sh");
+    sh.args(["-c", script]);
+    Ran::of(user, sh)
+}
+
+/// The inputs as they were, in a home that has secrets.
+fn fresh(user: &User, inputs: &str) {
+    for entry in fs::read_dir(user.home()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    }
+    for folder in ["src", WORK, ".ssh", ".aws", ".gnupg", ".config", ".config/gh"] {
+        user.folder(folder);
+    }
+    SECRETS.iter().for_each(|secret| drop(user.file(secret, "machine example.org password hidden\n")));
+    let made = shell(user, inputs);
+    assert_eq!(made.status, Some(0), "{inputs}: {}{}", made.stdout, made.stderr);
+}
+
+/// How it ended, what it said, and what came of it.
+fn outcome(user: &User, ran: &Ran, result: &str) -> (Option<i32>, String, String) {
+    (ran.status, ran.stdout.clone(), shell(user, result).stdout)
+}
+
+/// Once with these options: what it proposes besides.
+fn explained(user: &User, options: &[String], command: &[String]) -> (Ran, Vec<String>) {
+    let output = user.home().join("explained.json");
+    let mut palisade = in_work(user, user.binary());
+    palisade.args(["run", "-q", "--explain", "--json", "--output"]).arg(&output);
+    palisade.args(options).arg("--").args(command);
+    let ran = Ran::of(user, palisade);
+    let text = fs::read_to_string(&output).unwrap_or_default();
+    let json: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{options:?}: {text}{}", ran.stderr));
+    let words = json["options"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+    (ran, words.collect())
+}
+
+/// What options open by name.
+fn paths(options: &[String]) -> Vec<PathBuf> {
+    let path = |pair: &[String]| match pair[0].as_str() {
+        "--ro" | "--rx" | "--rw" | "--rwx" | "--unix" => Some(PathBuf::from(&pair[1])),
+        "--allow" => pair[1].split_once(':').map(|(_, path)| PathBuf::from(path)),
+        _ => None,
+    };
+    options.chunks(2).filter_map(path).collect()
+}
+
+fn from_nothing(name: &str) {
+    let program = program(name);
+    if cfg!(not(target_arch = "x86_64")) || !found(program.tools) {
+        return;
+    }
+    let server = Server::start();
+    let command: Vec<String> =
+        program.command.iter().map(|word| word.replace("SERVER", &server.address)).collect();
+    each_user_below(Path::new(BASE), |user| {
+        if user.abi() < crate::common::TCP_ABI {
+            return;
+        }
+        fresh(user, program.inputs);
+        let mut plain = in_work(user, &command[0]);
+        plain.args(&command[1..]);
+        let expected = outcome(user, &Ran::of(user, plain), program.result);
+        assert_eq!(expected.0, Some(0), "{name}: {expected:?}");
+
+        let mut options: Vec<String> = Vec::new();
+        let mut rounds = 0;
+        loop {
+            fresh(user, program.inputs);
+            let (ran, proposed) = explained(user, &options, &command);
+            let got = outcome(user, &ran, program.result);
+            if got == expected {
+                break;
+            }
+            assert!(
+                !proposed.is_empty() && rounds < MOST,
+                "{name} as {}, stuck after {rounds} rounds with {options:?}: {got:?} {}",
+                user.name,
+                ran.stderr
+            );
+            rounds += 1;
+            options.extend(proposed);
+        }
+        println!("{name} as {}: {rounds} rounds: {}", user.name, options.join(" "));
+        assert!(rounds <= program.rounds, "{name}: {rounds} rounds: {options:?}");
+        opens_no_secret(user, &options);
+    });
+}
+
+fn opens_no_secret(user: &User, options: &[String]) {
+    for path in paths(options) {
+        let wide = TOO_WIDE.iter().any(|wide| path == Path::new(wide)) || user.home().starts_with(&path);
+        assert!(!wide, "{path:?} is too wide: {options:?}");
+    }
+    for secret in SECRETS {
+        let secret = user.home().join(secret);
+        let mut cat = in_work(user, user.binary());
+        cat.args(["run", "-q"]).args(options).args(["--", "cat"]).arg(&secret);
+        let cat = Ran::of(user, cat);
+        let (status, stdout) = (cat.status, cat.stdout.as_str());
+        assert_eq!((status, stdout), (Some(1), ""), "{secret:?}: {options:?} {}", cat.stderr);
+    }
+}
+
+/// An HTTP server of one file and one repository, which ends with the tests.
+struct Server {
+    address: String,
+    _files: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Server {
+        let files = tempfile::tempdir().unwrap();
+        fs::write(files.path().join("f"), "served\n").unwrap();
+        let script = "git init -q -b main r && echo 1 > r/f && git -C r add f && \
+            git -C r -c user.name=A -c user.email=a@example.org commit -q -m first && \
+            git clone -q --bare r from.git && git -C from.git update-server-info";
+        // Without git there is nothing to clone, and nobody who could.
+        let _ = Command::new("sh").args(["-c", script]).current_dir(files.path()).output();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let root = files.path().to_owned();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let _ = serve(&root, client);
+            }
+        });
+        Server { address, _files: files }
+    }
+}
+
+fn serve(root: &Path, mut client: TcpStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(client.try_clone()?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default().trim_start_matches('/');
+    let (status, body) = match fs::read(root.join(path)) {
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    client.write_all(head.as_bytes())?;
+    client.write_all(&body)
+}
+
+#[test]
+fn the_table_has_no_program_that_takes_too_many_rounds() {
+    assert!(PROGRAMS.iter().all(|program| program.rounds <= MOST));
+}
+
+#[test]
+fn git_clones_a_folder() {
+    from_nothing("git clone, by path");
+}
+
+#[test]
+fn git_clones_by_http() {
+    from_nothing("git clone, by http");
+}
+
+#[test]
+fn git_commits() {
+    from_nothing("git commit");
+}
+
+#[test]
+fn python_reads_a_file() {
+    from_nothing("python");
+}
+
+#[test]
+fn python_makes_an_environment() {
+    from_nothing("python3 -m venv, and python in it");
+}
+
+#[test]
+fn gcc_compiles_what_is_run() {
+    from_nothing("gcc hello.c && ./a.out");
+}
+
+#[test]
+fn make_builds_a_project() {
+    from_nothing("make -j2");
+}
+
+#[test]
+fn curl_fetches_a_file() {
+    from_nothing("curl");
+}
+
+#[test]
+fn sqlite3_makes_a_database() {
+    from_nothing("sqlite3");
+}
+
+#[test]
+fn tar_packs_a_folder() {
+    from_nothing("tar -c");
+}
+
+#[test]
+fn tar_unpacks() {
+    from_nothing("tar -x");
+}
+
+#[test]
+fn perl_uses_modules_and_a_temporary_file() {
+    from_nothing("perl");
+}
+
+#[test]
+fn node_reads_and_writes() {
+    from_nothing("node");
+}
+
+#[test]
+fn a_script_runs_its_pipes() {
+    from_nothing("a script with pipes");
+}
+
+#[test]
+fn ls_lists() {
+    from_nothing("ls -l");
+}
+
+#[test]
+fn less_shows_a_file_in_a_terminal() {
+    from_nothing("less, in a terminal");
+}
+
+#[test]
+fn vim_edits_a_file() {
+    from_nothing("vim");
+}
