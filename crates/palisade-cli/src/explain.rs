@@ -37,6 +37,8 @@ pub struct Stack<'a> {
 pub struct Refusal {
     pub event: Event,
     pub times: usize,
+    /// What was asked for, as the rest of a sentence.
+    pub asked: String,
     /// Each process once, the first ones.
     pub processes: Vec<i32>,
 }
@@ -57,9 +59,12 @@ pub struct Refusals {
 impl Refusals {
     /// Adds one. Whether it is the first of its kind.
     pub fn add(&mut self, event: Event) -> bool {
+        let asked = asked_by(&event);
         let same = |old: &&mut Refusal| {
-            let (old, new) = (&old.event, &event);
-            (&old.name, &old.program, &old.what, old.errno) == (&new.name, &new.program, &new.what, new.errno)
+            let of = |event: &Event| (event.errno, event.landlock_first);
+            asked == old.asked
+                && of(&old.event) == of(&event)
+                && (&old.event.name, &old.event.program) == (&event.name, &event.program)
         };
         if let Some(old) = self.all.iter_mut().find(same) {
             old.times += 1;
@@ -72,7 +77,7 @@ impl Refusals {
             self.more = true;
             return false;
         }
-        self.all.push(Refusal { processes: vec![event.process], event, times: 1 });
+        self.all.push(Refusal { processes: vec![event.process], event, times: 1, asked });
         true
     }
 
@@ -233,6 +238,12 @@ fn is_udp(closing: &Closing) -> bool {
     matches!(closing, Closing::Socket { family, kind: libc::SOCK_DGRAM, .. } if INET.contains(family))
 }
 
+fn is_tcp(closing: &Closing) -> bool {
+    const PROTOCOLS: [i32; 2] = [0, libc::IPPROTO_TCP];
+    matches!(closing, Closing::Socket { family, kind: libc::SOCK_STREAM, protocol }
+        if INET.contains(family) && PROTOCOLS.contains(protocol))
+}
+
 /// What would have to be granted; or why no grant helps.
 fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOption> {
     let event = &explained.refusal.event;
@@ -244,8 +255,8 @@ fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOptio
     }
     match (&explained.cause, &event.what) {
         (Cause::Policy { decisions, .. }, What::Asked(_)) => granting(decisions, event, stack),
-        (_, What::Closed(closing)) => Err(NoOption::Because(opened_by(closing).to_owned())),
         (Cause::Watching(_), _) => Err(NoOption::Because("without --explain it is allowed".to_owned())),
+        (_, What::Closed(closing)) => Err(NoOption::Because(opened_by(closing).to_owned())),
         _ => Err(NoOption::Because(
             "only --unrestricted fs, which leaves all files alone, allows it".to_owned(),
         )),
@@ -258,11 +269,8 @@ fn granting(decisions: &[Decision], event: &Event, stack: &Stack<'_>) -> Result<
         return Err(NoOption::Because(why.to_owned()));
     }
     let grants: Vec<Granted> = refused().flat_map(Decision::suggestions).cloned().collect();
-    if let Some(granted) = grants.iter().find(|granted| granted.layer > 1) {
-        let name = stack.ceilings.get(granted.layer - 2).map_or("", String::as_str);
-        return Err(NoOption::Because(format!(
-            "--within {name} does not allow it, whatever else is granted"
-        )));
+    if grants.iter().any(|granted| granted.layer > 1) {
+        return Err(NoOption::Because("no option allows what a ceiling does not".to_owned()));
     }
     let grants = grants.into_iter().map(|granted| match granted.grant {
         // Palisade becomes COMMAND, so that what is its own then is its own now.
@@ -279,13 +287,10 @@ fn granting(decisions: &[Decision], event: &Event, stack: &Stack<'_>) -> Result<
 fn opened_by(closing: &Closing) -> &'static str {
     match closing {
         Closing::Socket { family: libc::AF_UNIX, .. } => {
-            "they are open as soon as one is granted: --unix PATH, with the path of the socket that is needed"
+            "often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, \
+             opens them"
         }
-        Closing::Socket { family, kind: libc::SOCK_STREAM, protocol: 0 | libc::IPPROTO_TCP }
-            if INET.contains(family) =>
-        {
-            "they are open as soon as a port is granted: --connect-tcp PORT or --bind-tcp PORT"
-        }
+        closing if is_tcp(closing) => "--connect-tcp PORT or --bind-tcp PORT opens them",
         Closing::FastOpen(_) => "to connect first and then send is allowed, if the port is granted",
         Closing::Typing => "nothing allows it: what is typed so is run by your shell, outside",
         Closing::IoUring | Closing::Socket { .. } | Closing::OldSocket => {
@@ -294,20 +299,17 @@ fn opened_by(closing: &Closing) -> &'static str {
     }
 }
 
+/// What seccomp closes, as the object of a sentence.
 fn closed(closing: &Closing) -> &'static str {
     match closing {
-        Closing::Socket { family: libc::AF_UNIX, .. } => "no UNIX socket can be made",
-        closing if is_udp(closing) => "no UDP socket can be made",
-        Closing::Socket { family, kind: libc::SOCK_STREAM, protocol: 0 | libc::IPPROTO_TCP }
-            if INET.contains(family) =>
-        {
-            "no TCP socket can be made"
-        }
-        Closing::Socket { .. } => "no socket of this kind can be made",
-        Closing::FastOpen(_) => "TCP Fast Open is closed",
-        Closing::Typing => "typing into the terminal is closed",
-        Closing::IoUring => "io_uring is closed",
-        Closing::OldSocket => "old calls that could make a closed socket are closed",
+        Closing::Socket { family: libc::AF_UNIX, .. } => "UNIX sockets",
+        closing if is_udp(closing) => "UDP sockets",
+        closing if is_tcp(closing) => "TCP sockets",
+        Closing::Socket { .. } => "sockets of this kind",
+        Closing::FastOpen(_) => "TCP Fast Open",
+        Closing::Typing => "typing into the terminal",
+        Closing::IoUring => "io_uring",
+        Closing::OldSocket => "old calls that could make a closed socket",
     }
 }
 
@@ -367,8 +369,12 @@ fn missing(decisive: &Decision, requests: &[Request], decisions: &[Decision], st
     format!("{along}{lacking}{ceiling}")
 }
 
-/// What was asked for, as the rest of a sentence.
-pub fn asked(what: &What) -> String {
+/// What was asked for, as the rest of a sentence. What a process has of its own in /proc has one name for all.
+fn asked_by(event: &Event) -> String {
+    asked(&event.what).replace(&format!(" /proc/{}/", event.process), " /proc/self/")
+}
+
+fn asked(what: &What) -> String {
     match what {
         What::Asked(requests) => requests[0].to_string(),
         What::Closed(closing) => match closing {
@@ -401,3 +407,6 @@ fn socket_name(family: i32, kind: i32, protocol: i32) -> String {
     };
     name.to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! What is explained, as text and as JSON.
 
-use palisade::printable;
+use palisade::{Rights, printable};
 use serde_json::{Value, json};
 
-use super::{Cause, Ended, Explained, Explanation, NoOption, asked};
+use super::{Cause, Ended, Explained, Explanation, NoOption};
 use crate::propose::{self, Held, Proposed};
 use crate::quote;
 use crate::say::word_as_json;
@@ -14,20 +14,18 @@ const SHOWN: usize = 5;
 
 /// One refusal, as the rest of a line.
 fn what(explained: &Explained<'_>) -> String {
-    let event = &explained.refusal.event;
-    let processes: Vec<String> = explained.refusal.processes.iter().map(i32::to_string).collect();
     let times = match explained.refusal.times {
         1 => String::new(),
         2 => ", twice".to_owned(),
         times => format!(", {times} times"),
     };
-    format!("{} ({}): {}{times}", printable(&event.name), processes.join(", "), asked(&event.what))
+    format!("{}{times}", explained.refusal.asked)
 }
 
 fn why(explained: &Explained<'_>) -> String {
     match &explained.cause {
         Cause::Policy { missing, .. } => missing.clone(),
-        Cause::Filter(why) => format!("{why}: seccomp closes what this kernel's Landlock cannot restrict"),
+        Cause::Filter(what) => format!("seccomp closes {what}, which this kernel's Landlock cannot restrict"),
         Cause::Always(why) | Cause::Watching(why) => (*why).to_owned(),
         Cause::Permissions(why) => why.clone(),
         Cause::Other => {
@@ -39,21 +37,36 @@ fn why(explained: &Explained<'_>) -> String {
     }
 }
 
+/// Why an option is proposed, if that is not what was asked for in other words.
+fn why_option(explained: &Explained<'_>) -> Option<String> {
+    let why = why(explained);
+    let plain = why.ends_with(" missing") || why.contains(" missing for port ");
+    (!plain || why.starts_with("to ")).then_some(why)
+}
+
 fn why_no_option(why: &NoOption) -> Option<String> {
     match why {
         NoOption::NotOurs => None,
         NoOption::Because(why) => Some(why.clone()),
-        NoOption::Held(Held::Secret { path, what }) => {
-            Some(format!("{} is {what}: grant it by name if that is meant", printable(path)))
+        NoOption::Held(Held::Secret { what, .. }) => {
+            Some(format!("sensitive ({what}): grant it by name if that is meant"))
         }
-        NoOption::Held(Held::Wide { path, rights, .. }) => Some(format!(
-            "it would take {} on {}, with all that is in it: make the file first and grant that alone, or use another \
-             folder",
-            rights.names().collect::<Vec<_>>().join(", "),
-            printable(path)
-        )),
-        NoOption::Held(Held::Fleeting { path }) => {
-            Some(format!("{} is another one each time", printable(path)))
+        NoOption::Held(Held::Wide { path, rights, holds }) => {
+            let holds =
+                holds.map_or(String::new(), |what| format!(", where something is sensitive ({what})"));
+            let makes = !(*rights - Rights::RX).is_empty();
+            let else_do = match makes {
+                true => ", or make the file first and grant that alone, or use another folder",
+                false => "",
+            };
+            Some(format!(
+                "it takes {} on all of {}{holds}: grant the folder by name if that is meant{else_do}",
+                rights.names().collect::<Vec<_>>().join(", "),
+                printable(path)
+            ))
+        }
+        NoOption::Held(Held::Fleeting { .. }) => {
+            Some("no option can name it, for it is another one each time".to_owned())
         }
     }
 }
@@ -67,6 +80,10 @@ fn errno_name(errno: i32) -> &'static str {
     }
 }
 
+fn with_errno(explained: &Explained<'_>, why: &str) -> String {
+    format!("{why} ({})", errno_name(explained.refusal.event.errno))
+}
+
 /// How it ended, if not well.
 fn failed(status: Status) -> Option<String> {
     match status {
@@ -78,8 +95,10 @@ fn failed(status: Status) -> Option<String> {
 
 /// One refusal as it happens, in one line.
 pub fn line_for_people(explained: &Explained<'_>, options: &[Proposed]) -> String {
+    let event = &explained.refusal.event;
+    let (name, what) = (printable(&event.name), what(explained));
     let line =
-        format!("{}: {} ({})", what(explained), why(explained), errno_name(explained.refusal.event.errno));
+        format!("{name} ({}): {what}: {} ({})", event.process, why(explained), errno_name(event.errno));
     let add = match &explained.options {
         Ok(all) => {
             let words: Vec<_> = all.iter().flat_map(|at| &options[*at].words).collect();
@@ -87,7 +106,8 @@ pub fn line_for_people(explained: &Explained<'_>, options: &[Proposed]) -> Strin
         }
         Err(why) => why_no_option(why),
     };
-    let by = if explained.cause.is_palisade() { "refused to" } else { "refused, not by palisade, to" };
+    let perhaps = explained.cause.is_palisade() || matches!(explained.cause, Cause::Unsure(_));
+    let by = if perhaps { "refused to" } else { "refused, not by palisade, to" };
     match add {
         Some(add) => format!("{by} {line}; {add}"),
         None => format!("{by} {line}"),
@@ -99,15 +119,20 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
     let name = printable(ended.name);
     let all = &explanation.refusals;
     let ours: Vec<&Explained<'_>> = all.iter().filter(|explained| explained.cause.is_palisade()).collect();
-    let others: Vec<&Explained<'_>> = all.iter().filter(|explained| !explained.cause.is_palisade()).collect();
+    let is_unsure = |explained: &&Explained<'_>| matches!(explained.cause, Cause::Unsure(_));
+    let others = all.iter().filter(|explained| !explained.cause.is_palisade());
+    let (unsure, others): (Vec<&Explained<'_>>, Vec<&Explained<'_>>) = others.partition(is_unsure);
     let mut lines = Vec::new();
     let how = failed(ended.status).map_or(String::new(), |how| format!("; {how}"));
     let later = if again { " after it had ended" } else { "" };
     lines.push(match (ours.len(), failed(ended.status)) {
-        (0, Some(how)) if !again => {
-            format!("palisade refused nothing to {name} and what it started; {how}, for another reason")
+        (0, _) if !unsure.is_empty() => {
+            format!("refused nothing to {name} and what it started{later} as far as can be said{how}")
         }
-        (0, _) => format!("palisade refused nothing to {name} and what it started{later}"),
+        (0, Some(how)) if !again => {
+            format!("refused nothing to {name} and what it started; {how}, for another reason")
+        }
+        (0, _) => format!("refused nothing to {name} and what it started{later}"),
         (1, _) => format!("refused to {name} and what it started{later}: one thing{how}"),
         (n, _) => format!("refused to {name} and what it started{later}: {n} things{how}"),
     });
@@ -120,41 +145,64 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
         let all = if first.is_empty() { ours.iter().filter(serves).collect() } else { first };
         lines.push(format!("  {}", quote::words(words)));
         for explained in all.iter().take(SHOWN) {
-            lines.push(format!("      {}: {}", what(explained), why(explained)));
+            let why = why_option(explained).map_or(String::new(), |why| format!(": {why}"));
+            lines.push(format!(
+                "      {}: {}{why}",
+                printable(&explained.refusal.event.name),
+                what(explained)
+            ));
         }
         if all.len() > SHOWN {
             lines.push(format!("      and {} more", all.len() - SHOWN));
         }
     }
-    let mut section = |title: &str, some: Vec<(&&Explained<'_>, String)>| {
+    let mut section = |title: &str, some: Vec<(&Explained<'_>, String)>| {
         if !some.is_empty() {
             lines.push(format!("  {title}"));
         }
         for (explained, why) in some {
-            lines.push(format!("      {}: {why}", what(explained)));
+            lines.push(format!(
+                "      {}: {}: {why}",
+                printable(&explained.refusal.event.name),
+                what(explained)
+            ));
         }
     };
     let without = ours.iter().filter_map(|explained| {
         let because = explained.options.as_ref().err().and_then(why_no_option)?;
-        Some((explained, format!("{}; {because}", why(explained))))
+        // What is missing is the name of what is held.
+        Some((
+            *explained,
+            if let Err(NoOption::Held(_)) = explained.options {
+                because
+            } else {
+                format!("{}; {because}", why(explained))
+            },
+        ))
     });
     section("No option is proposed for", without.collect());
-    let not_ours = others.iter().map(|explained| {
-        (explained, format!("{} ({})", why(explained), errno_name(explained.refusal.event.errno)))
+    let unsure = unsure.iter().map(|explained| match &explained.cause {
+        Cause::Unsure(why) => (*explained, with_errno(explained, why)),
+        _ => (*explained, with_errno(explained, &why(explained))),
     });
-    section("Not refused by palisade", not_ours.collect());
+    section("Whether palisade refused it cannot be said for", unsure.collect());
+    let others = others.iter().map(|explained| (*explained, with_errno(explained, &why(explained))));
+    section("Not refused by palisade", others.collect());
     if explanation.more {
         lines.push("  There were more, which are not listed.".to_owned());
     }
     if !explanation.options.is_empty() {
         lines.push(format!("To allow it, add: {}", quote::words(propose::in_words(&explanation.options))));
     }
-    if ended.left > 0 {
-        let (processes, run) = if ended.left == 1 { ("process", "runs") } else { ("processes", "run") };
-        lines.push(format!(
-            "{} {processes} that it started still {run} on; what is refused to them is said when they have ended",
-            ended.left
-        ));
+    match ended.left {
+        0 => {}
+        1 => lines.push(
+            "a process that it started still runs on; what is refused to it is said when it has ended"
+                .to_owned(),
+        ),
+        n => lines.push(format!(
+            "{n} processes that it started still run on; what is refused to them is said when they have ended"
+        )),
     }
     lines.join("\n")
 }
@@ -181,7 +229,7 @@ fn refusal_as_json(explained: &Explained<'_>, options: &[Proposed]) -> Value {
         "program": event.program.as_ref().map(|path| word_as_json(path.as_os_str())),
         "processes": explained.refusal.processes,
         "times": explained.refusal.times,
-        "asked": asked(&event.what),
+        "asked": explained.refusal.asked,
         "path": path.map(|path| word_as_json(path.as_os_str())),
         "other_path": other.map(|path| word_as_json(path.as_os_str())),
         "errno": errno_name(event.errno),

@@ -308,6 +308,42 @@ fn from_nothing(name: &str) {
     });
 }
 
+/// Nothing opens a folder with a secret in it, so that the program does not get any further: whose it is has to say so.
+#[test]
+fn a_project_with_a_secret_is_not_opened() {
+    if cfg!(not(target_arch = "x86_64")) || !found(&["sh", "cat"]) {
+        return;
+    }
+    each_user_below(Path::new(BASE), |user| {
+        if user.abi() < crate::common::TCP_ABI {
+            return;
+        }
+        let command = ["sh", "-c", "/bin/cat in > out"].map(String::from);
+        let mut options: Vec<String> = Vec::new();
+        let ran = loop {
+            fresh(user, "echo 1 > in; echo KEY=1 > .env");
+            let (ran, proposed) = explained(user, &options, &command);
+            if proposed.is_empty() {
+                break ran;
+            }
+            options.extend(proposed);
+        };
+        assert_eq!(ran.status, Some(2), "{options:?}");
+        let mut again = in_work(user, user.binary());
+        again.args(["run", "-q", "--explain"]).args(&options).arg("--").args(&command);
+        let said = Ran::of(user, again).stderr;
+        let folder = user.home().join(WORK);
+        let held = format!(
+            "it takes write_file, make_reg on all of {}, where something is sensitive (keys and passwords of a project): \
+             grant the folder by name if that is meant",
+            folder.display()
+        );
+        assert!(said.contains(&held), "{said}");
+        assert!(paths(&options).iter().all(|path| !folder.starts_with(path)), "{options:?}");
+        opens_no_secret(user, &options);
+    });
+}
+
 fn opens_no_secret(user: &User, options: &[String]) {
     for path in paths(options) {
         let wide = TOO_WIDE.iter().any(|wide| path == Path::new(wide)) || user.home().starts_with(&path);
