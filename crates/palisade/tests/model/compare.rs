@@ -8,14 +8,12 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use palisade::{
-    Abi, BestEffort, Decision, Domain, Grant, Granted, Kernel, Open, Policy, Ports, Rights, path,
-};
+use palisade::{Abi, BestEffort, Decision, Domain, Grant, Granted, Kernel, Policy, Rights, path};
 
-use crate::round::{Layer, Operation, ROOT, Round, What};
+use crate::round::{Operation, ROOT, Round};
 use crate::sys;
 use crate::tally::Tally;
-use crate::world::{Peers, World};
+use crate::world::{Peers, World, port};
 
 /// The model and the kernel disagree.
 #[derive(Debug)]
@@ -88,7 +86,7 @@ impl Comparer<'_> {
     /// Does a round; each operation by a process that is confined, and then, if that failed, by one that is not.
     pub fn run(&self, round: &Round, tally: &mut Tally) -> Option<Mismatch> {
         let world = World::new(round);
-        let policies: Vec<Policy> = round.layers.iter().map(|layer| policy(layer, &world)).collect();
+        let policies: Vec<Policy> = round.layers.iter().map(|layer| world.policy(layer)).collect();
         let policies: Vec<BestEffort> = policies.into_iter().map(Policy::best_effort).collect();
         let domain = self.domain(&policies);
         let mut confined = Confined::new(&policies, round, &world, self.peers);
@@ -112,13 +110,13 @@ impl Comparer<'_> {
                 }
             };
             let decision = domain.decide(&world.request(operation));
-            let was_there = there(operation, &world);
+            let was_there = world.there(operation);
             let with = confined.perform(number);
             if with == NOT_CONFINED {
                 let what = "a policy cannot be enforced that the model takes".to_owned();
                 return Some(Mismatch { kind: Kind::Policy, operation: None, what });
             }
-            self.undo(operation, &world, was_there);
+            world.undo(operation, was_there);
             let fails = decision.note().is_some_and(|note| note.ends_with("whatever is allowed"));
             let suggests = number == 0 && with != 0 && !fails && decision.suggestions().next().is_some();
             let mut without = 0;
@@ -129,11 +127,11 @@ impl Comparer<'_> {
                 }
                 tally.suggestions += 1;
                 if without != 0 {
-                    self.undo(operation, &world, was_there);
+                    world.undo(operation, was_there);
                 }
             }
             if with != 0 && (!suggests || without != 0) {
-                contained(operation, &world);
+                world.contains(operation);
                 let free = world.perform(operation, self.peers);
                 if suggests && free != without {
                     let (got, free) = (name(without), name(free));
@@ -187,7 +185,7 @@ impl Comparer<'_> {
         let suggested: Vec<&Granted> = decision.suggestions().collect();
         let with = |without: Option<(usize, Rights)>| -> Vec<BestEffort> {
             let layers = round.layers.iter().enumerate().map(|(number, layer)| {
-                let mut policy = policy(layer, world);
+                let mut policy = world.policy(layer);
                 for (at, granted) in suggested.iter().enumerate().filter(|(_, g)| g.layer == number + 1) {
                     let left_out =
                         without.filter(|(n, _)| *n == at).map_or(Rights::empty(), |(_, right)| right);
@@ -215,34 +213,6 @@ impl Comparer<'_> {
         }
         Ok(Confined::new(&wider, round, world, self.peers).perform(0))
     }
-
-    /// What a refused call has made all the same: a file that may be created and not opened is there then.
-    fn undo(&self, operation: &Operation, world: &World, was_there: bool) {
-        if let (Operation::Open(path, how), false) = (operation, was_there) {
-            if how.contains(Open::CREATE) && there(operation, world) {
-                let _ = fs::remove_file(fs::canonicalize(world.real(path)).unwrap_or_default());
-            }
-        }
-    }
-}
-
-fn there(operation: &Operation, world: &World) -> bool {
-    operation.paths().first().is_some_and(|path| world.real(path).exists())
-}
-
-/// The policy of a layer.
-fn policy(layer: &Layer, world: &World) -> Policy {
-    let mut policy = Policy::new().unrestricted([layer.free]);
-    if let Some(abi) = layer.abi.and_then(Abi::new) {
-        policy = policy.abi(abi);
-    }
-    for (at, rights) in &layer.rules {
-        policy = policy.rule(path(world.real(at)).rights(*rights).optional());
-    }
-    for (right, first, last) in &layer.ports {
-        policy = port(policy, *right, Ports::from(*first..=*last));
-    }
-    policy
 }
 
 fn grant(policy: Policy, grant: &Grant, left_out: Rights) -> Policy {
@@ -253,15 +223,6 @@ fn grant(policy: Policy, grant: &Grant, left_out: Rights) -> Policy {
         Grant::Port { right, ports } => port(policy, *right, *ports),
         Grant::Unrestricted(rights) => policy.unrestricted([*rights]),
         _ => policy,
-    }
-}
-
-fn port(policy: Policy, right: Rights, ports: Ports) -> Policy {
-    match right {
-        Rights::BIND_TCP => policy.bind_tcp(ports),
-        Rights::CONNECT_TCP => policy.connect_tcp(ports),
-        Rights::BIND_UDP => policy.bind_udp(ports),
-        _ => policy.connect_udp(ports),
     }
 }
 
@@ -301,33 +262,9 @@ fn comes_first(operation: &Operation, errno: i32, world: &World) -> bool {
     }
 }
 
-/// What is done without a policy stays within the temporary folder.
-fn contained(operation: &Operation, world: &World) {
-    use Operation::{ConnectUnix, Execute, Ioctl, List, Open, Truncate};
-    // Those that name devices, which they do no harm.
-    if matches!(operation, Open(..) | List(_) | Ioctl(_) | Truncate(_) | Execute(_) | ConnectUnix(_)) {
-        return;
-    }
-    for path in operation.paths() {
-        let path = world.real(path);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(&world.root);
-        if let Ok(folder) = folder.canonicalize() {
-            assert!(
-                folder.starts_with(world.top()) || !folder.is_dir(),
-                "{operation:?} leads out, to {folder:?}"
-            );
-        }
-    }
-}
-
 pub fn name(errno: i32) -> String {
     match errno {
         0 => "success".to_owned(),
         errno => format!("{:?}", Errno::from_raw(errno)),
     }
-}
-
-/// Whether a tree has a thing of that kind.
-pub fn has(round: &Round, is: impl Fn(&What) -> bool) -> bool {
-    round.tree.iter().any(|(_, what)| is(what))
 }

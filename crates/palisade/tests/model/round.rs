@@ -22,6 +22,13 @@ pub struct Round {
     pub operations: Vec<Operation>,
 }
 
+impl Round {
+    /// Whether its tree has a thing of that kind.
+    pub fn has(&self, is: impl Fn(&What) -> bool) -> bool {
+        self.tree.iter().any(|(_, what)| is(what))
+    }
+}
+
 /// What is made at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {

@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use palisade::{Abi, Decision, Grant, Rights};
 
-use crate::compare::has;
 use crate::round::{Operation, Round, What};
 use crate::world::World;
 
@@ -95,7 +94,7 @@ impl Tally {
             ("through a symbolic link", inside(|what| matches!(what, What::Symlink(_)))),
             ("in a bind mount", inside(|what| matches!(what, What::Bind(_)))),
             ("in a file system of its own", round.apart),
-            ("with a bind mount elsewhere", has(round, |what| matches!(what, What::Bind(_)))),
+            ("with a bind mount elsewhere", round.has(|what| matches!(what, What::Bind(_)))),
             (
                 "a file with several names",
                 places

@@ -1,36 +1,30 @@
-//! A tree on the disk, peers outside, and operations done for real.
+//! A tree on the disk, its policies, and peers outside.
 
-use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 use nix::Result;
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::libc;
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::kill;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, UnixAddr};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::{self, Pid, getpid, linkat, truncate};
-use palisade::{FileKind, Open, Request};
+use nix::unistd::{self, Pid, getpid};
+use palisade::{Abi, FileKind, Open, Policy, Ports, Request, Rights, path};
 
-use crate::round::{Operation, ROOT, Round, What};
-use crate::sys;
+use crate::round::{Layer, Operation, ROOT, Round, What};
 
 /// Who is outside, and stays.
 pub struct Peers {
     pub pid: Pid,
     /// That of a listener, and those after it.
     pub ports: Vec<u16>,
-    name: Vec<u8>,
+    /// What the abstract names begin with, at which it listens.
+    pub name: Vec<u8>,
     _tcp: std::net::TcpListener,
-    bound: std::net::UdpSocket,
+    pub bound: std::net::UdpSocket,
     _datagrams: UnixDatagram,
     streams: UnixListener,
 }
@@ -117,11 +111,6 @@ impl World {
         }
     }
 
-    /// The folder that all is in.
-    pub fn top(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// A round's path as it is here.
     pub fn real(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(ROOT) {
@@ -132,107 +121,52 @@ impl World {
         }
     }
 
-    /// Does it, in whichever process calls, and says how it ended: 0 or an error number.
-    pub fn perform(&self, operation: &Operation, peers: &Peers) -> i32 {
-        match self.try_to(operation, peers) {
-            Ok(()) => 0,
-            Err(errno) => errno as i32,
+    /// Whether the first path of an operation leads to something.
+    pub fn there(&self, operation: &Operation) -> bool {
+        operation.paths().first().is_some_and(|path| self.real(path).exists())
+    }
+
+    /// What a refused call has made all the same: a file that may be created and not opened is there then.
+    pub fn undo(&self, operation: &Operation, was_there: bool) {
+        if let (Operation::Open(path, how), false) = (operation, was_there) {
+            if how.contains(Open::CREATE) && self.there(operation) {
+                let _ = fs::remove_file(fs::canonicalize(self.real(path)).unwrap_or_default());
+            }
         }
     }
 
-    fn try_to(&self, operation: &Operation, peers: &Peers) -> Result<()> {
-        let real = |path: &Path| self.real(path);
-        let c = |path: &Path| CString::new(self.real(path).as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);
-        match operation {
-            Operation::Open(path, how) => opened(&real(path), flags(*how)).map(drop),
-            Operation::List(path) => opened(&real(path), OFlag::O_RDONLY | OFlag::O_DIRECTORY).map(drop),
-            Operation::Ioctl(path) => {
-                let device = opened(&real(path), OFlag::from_bits_retain(libc::O_ACCMODE))?;
-                match sys::ioctl(device) {
-                    // Landlock was asked, and the device knows no such command.
-                    Err(Errno::ENOTTY) => Ok(()),
-                    other => other,
-                }
-            }
-            Operation::Make(path, FileKind::Dir) => unistd::mkdir(&real(path), Mode::S_IRWXU),
-            Operation::Make(path, FileKind::Symlink) => unistd::symlinkat("target", AT_FDCWD, &real(path)),
-            Operation::Make(path, kind) => {
-                let (kind, device) = match kind {
-                    FileKind::Fifo => (SFlag::S_IFIFO, 0),
-                    FileKind::Char => (SFlag::S_IFCHR, makedev(1, 3)),
-                    FileKind::Whiteout => (SFlag::S_IFCHR, makedev(0, 0)),
-                    // A number that no driver has.
-                    FileKind::Block => (SFlag::S_IFBLK, makedev(250, 7)),
-                    FileKind::Socket => (SFlag::S_IFSOCK, 0),
-                    _ => (SFlag::S_IFREG, 0),
-                };
-                mknod(&real(path), kind, Mode::S_IRWXU, device)
-            }
-            Operation::BindUnix(path) => {
-                let socket = new_socket(AddressFamily::Unix, SockType::Datagram)?;
-                socket::bind(socket.as_raw_fd(), &UnixAddr::new(&real(path))?)
-            }
-            Operation::Unlink(path) => unistd::unlink(&real(path)),
-            Operation::Rmdir(path) => match fs::remove_dir(real(path)) {
-                Ok(()) => Ok(()),
-                Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
-            },
-            Operation::Rename(old, new) => nix::fcntl::renameat(AT_FDCWD, &real(old), AT_FDCWD, &real(new)),
-            Operation::Exchange(one, other) => sys::exchange(&c(one)?, &c(other)?),
-            Operation::Link(old, new) => {
-                linkat(AT_FDCWD, &real(old), AT_FDCWD, &real(new), nix::fcntl::AtFlags::empty())
-            }
-            Operation::Truncate(path) => truncate(&real(path), 1),
-            Operation::Execute(path) => {
-                let none: [&std::ffi::CStr; 0] = [];
-                match unistd::execve(&c(path)?, &none, &none) {
-                    Err(Errno::ENOEXEC) => Ok(()),
-                    Err(errno) => Err(errno),
-                    Ok(never) => match never {},
-                }
-            }
-            Operation::BindTcp(port) => bind(SockType::Stream, *port).map(drop),
-            Operation::BindUdp(port) => bind(SockType::Datagram, *port).map(drop),
-            Operation::ConnectTcp(port) => {
-                let socket = new_socket(AddressFamily::Inet, SockType::Stream)?;
-                match socket::connect(socket.as_raw_fd(), &here(*port)) {
-                    // That nobody listens is found out after Landlock was asked.
-                    Err(Errno::EINPROGRESS | Errno::ECONNREFUSED) => Ok(()),
-                    other => other,
-                }
-            }
-            Operation::ConnectUdp { port, send, bound } => {
-                let socket = match bound {
-                    // By somebody who may: Landlock looks at the socket, not at who bound it.
-                    true => OwnedFd::from(peers.bound.try_clone().map_err(|_| Errno::EMFILE)?),
-                    false => new_socket(AddressFamily::Inet, SockType::Datagram)?,
-                };
-                let done = if *send {
-                    socket::sendto(socket.as_raw_fd(), b"x", &here(*port), MsgFlags::empty()).map(drop)
-                } else {
-                    socket::connect(socket.as_raw_fd(), &here(*port))
-                };
-                match done {
-                    // What came back of an earlier one.
-                    Err(Errno::ECONNREFUSED) => Ok(()),
-                    other => other,
-                }
-            }
-            Operation::ConnectUnix(path) => {
-                let socket = new_socket(AddressFamily::Unix, SockType::Datagram)?;
-                socket::connect(socket.as_raw_fd(), &UnixAddr::new(&real(path))?)
-            }
-            Operation::ConnectAbstract { stream } => {
-                let (kind, end): (_, &[u8]) = match stream {
-                    true => (SockType::Stream, b"-stream"),
-                    false => (SockType::Datagram, b"-datagram"),
-                };
-                let socket = new_socket(AddressFamily::Unix, kind)?;
-                let name = UnixAddr::new_abstract(&[&peers.name, end].concat())?;
-                socket::connect(socket.as_raw_fd(), &name)
-            }
-            Operation::Signal => kill(peers.pid, None),
+    /// What is done without a policy stays within the temporary folder.
+    pub fn contains(&self, operation: &Operation) {
+        use Operation::{ConnectUnix, Execute, Ioctl, List, Open, Truncate};
+        // Those that name devices, which they do no harm.
+        if matches!(operation, Open(..) | List(_) | Ioctl(_) | Truncate(_) | Execute(_) | ConnectUnix(_)) {
+            return;
         }
+        for path in operation.paths() {
+            let path = self.real(path);
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(&self.root);
+            if let Ok(folder) = folder.canonicalize() {
+                assert!(
+                    folder.starts_with(self.dir.path()) || !folder.is_dir(),
+                    "{operation:?} leads out, to {folder:?}"
+                );
+            }
+        }
+    }
+
+    /// The policy of a layer.
+    pub fn policy(&self, layer: &Layer) -> Policy {
+        let mut policy = Policy::new().unrestricted([layer.free]);
+        if let Some(abi) = layer.abi.and_then(Abi::new) {
+            policy = policy.abi(abi);
+        }
+        for (at, rights) in &layer.rules {
+            policy = policy.rule(path(self.real(at)).rights(*rights).optional());
+        }
+        for (right, first, last) in &layer.ports {
+            policy = port(policy, *right, Ports::from(*first..=*last));
+        }
+        policy
     }
 
     /// What to ask the model.
@@ -274,42 +208,17 @@ impl Drop for World {
     }
 }
 
-fn flags(how: Open) -> OFlag {
-    let mode = match (how.contains(Open::READ), how.contains(Open::WRITE)) {
-        (true, true) => libc::O_RDWR,
-        (true, false) => libc::O_RDONLY,
-        (false, true) => libc::O_WRONLY,
-        // Neither to read nor to write.
-        (false, false) => libc::O_ACCMODE,
-    };
-    let others = [
-        (Open::CREATE, libc::O_CREAT),
-        (Open::EXCLUSIVE, libc::O_EXCL),
-        (Open::TRUNCATE, libc::O_TRUNC),
-        (Open::TEMPORARY, libc::O_TMPFILE),
-        (Open::NO_FOLLOW, libc::O_NOFOLLOW),
-        (Open::PATH, libc::O_PATH),
-    ];
-    let others = others.into_iter().filter(|(flag, _)| how.contains(*flag));
-    OFlag::from_bits_retain(others.fold(mode, |all, (_, flag)| all | flag))
-}
-
 /// Without waiting for whoever is at the other end of a FIFO.
-fn opened(path: &Path, flags: OFlag) -> Result<OwnedFd> {
+pub fn opened(path: &Path, flags: OFlag) -> Result<OwnedFd> {
     open(path, flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::S_IRWXU)
 }
 
-fn new_socket(family: AddressFamily, kind: SockType) -> Result<OwnedFd> {
-    socket::socket(family, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
-}
-
-fn here(port: u16) -> SockaddrIn {
-    SockaddrIn::new(127, 0, 0, 1, port)
-}
-
-/// To an address where nobody is, beside the peers'.
-fn bind(kind: SockType, port: u16) -> Result<OwnedFd> {
-    let socket = new_socket(AddressFamily::Inet, kind)?;
-    socket::bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 2, port))?;
-    Ok(socket)
+/// The same, and that right on these ports.
+pub fn port(policy: Policy, right: Rights, ports: Ports) -> Policy {
+    match right {
+        Rights::BIND_TCP => policy.bind_tcp(ports),
+        Rights::CONNECT_TCP => policy.connect_tcp(ports),
+        Rights::BIND_UDP => policy.bind_udp(ports),
+        _ => policy.connect_udp(ports),
+    }
 }
