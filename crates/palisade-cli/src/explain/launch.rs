@@ -99,11 +99,7 @@ impl Launch<'_> {
     fn prepare(&self, program: i32, line: &mut UnixStream, out: &Out) -> io::Result<Stacks> {
         line.write_all(&(std::process::id() as i32).to_ne_bytes())?;
         line.read_exact(&mut [0])?;
-        let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
-        let mut seized = sys::seize(program);
-        if keep != u64::MAX {
-            seized = seized.and_then(|()| crate::sys::keep_capabilities(keep));
-        }
+        let seized = sys::seize(program);
         let listened_to = !sys::nobody_listens();
         let answer = match &seized {
             Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
@@ -116,7 +112,12 @@ impl Launch<'_> {
             sys::exit(0);
         }
         // Descriptors 0, 1 and 2 are COMMAND's own still, and what the policy names is open.
+        // With the capabilities with which the launcher looks at that too.
         let stacks = self.stacks(listened_to);
+        let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
+        if keep != u64::MAX {
+            crate::sys::keep_capabilities(keep)?;
+        }
         let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null")?);
         sys::put_in_place_of(&null, 0)?;
         sys::put_in_place_of(&null, 1)?;
