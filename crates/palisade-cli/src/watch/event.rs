@@ -114,7 +114,12 @@ impl Watched {
             What::Asked(requests) => {
                 let theirs = Identity::of(&thread.to_string());
                 match (&self.own, &theirs) {
-                    (Some(own), Some(theirs)) if own == theirs => ordinary::ask(own, &said, &requests[0]),
+                    (Some(own), Some(theirs)) if own == theirs => {
+                        match way_there(thread, &said, &requests[0]) {
+                            Ordinary::Allow => ordinary::ask(own, &said, &requests[0]),
+                            closed => closed,
+                        }
+                    }
                     (_, Some(_)) => Ordinary::Unsure("it has changed its user or its capabilities"),
                     _ => Ordinary::Unsure("it has ended"),
                 }
@@ -134,6 +139,29 @@ impl Watched {
         let executes = matches!(said, Said::Execute { .. });
         Some(Event { what, errno, ordinary, landlock_first, executes, ..made(thread) })
     }
+}
+
+/// Whether a folder on the way may be entered, for a path that leads nobody knows where.
+fn way_there(thread: i32, said: &Said, request: &Request) -> Ordinary {
+    let paths = match said {
+        Said::Open { at, .. }
+        | Said::Make { at, .. }
+        | Said::Symlink(at)
+        | Said::Remove { at, .. }
+        | Said::Truncate(at)
+        | Said::Execute { at, .. } => vec![(at, request.path())],
+        Said::Rename { from, to, .. } | Said::Link { from, to, .. } => {
+            vec![(from, request.path()), (to, request.other_path())]
+        }
+        _ => Vec::new(),
+    };
+    let unknown = paths.into_iter().filter(|(_, leads)| leads.is_none());
+    let asked = unknown.filter_map(|(at, _)| {
+        let named = named(thread, at).ok()?;
+        let whole = named.whole().ok()?;
+        Some(ordinary::entered(&named.root.join(whole.strip_prefix("/").unwrap_or(&whole))))
+    });
+    asked.into_iter().find(|answer| *answer != Ordinary::Allow).unwrap_or(Ordinary::Allow)
 }
 
 /// An event of whoever this is.
@@ -250,12 +278,20 @@ fn what(thread: i32, said: &Said) -> What {
         Err(why) => unknown(said, why),
     };
     let at = |at: &At, make: &dyn Fn(&Path) -> Request| {
-        asked(named(thread, at).map(|named| make(&named.path).seen_from(&named.view())))
+        asked(named(thread, at).map(|named| {
+            let request = make(&named.path).seen_from(&named.view());
+            match (request.path(), named.whole()) {
+                // Which folder a relative one begins in is to be said at least.
+                (None, Ok(whole)) => make(&whole).seen_from(&named.view()),
+                _ => request,
+            }
+        }))
     };
     match said {
         Said::Open { at: place, flags } => at(place, &|path| Request::open(path, opened(*flags))),
-        Said::Make { at: place, mode } => {
+        Said::Make { at: place, mode, device } => {
             let kind = match *mode as u32 & libc::S_IFMT {
+                libc::S_IFCHR if *device as u32 == 0 => FileKind::Whiteout,
                 libc::S_IFDIR => FileKind::Dir,
                 libc::S_IFIFO => FileKind::Fifo,
                 libc::S_IFSOCK => FileKind::Socket,
@@ -343,7 +379,9 @@ fn opened(flags: u64) -> Open {
         (libc::O_PATH, Open::PATH),
         (libc::O_DIRECTORY, Open::DIRECTORY),
     ];
-    rest.into_iter().filter(|(flag, _)| has(*flag)).fold(mode, |all, (_, how)| all | how)
+    let how = rest.into_iter().filter(|(flag, _)| has(*flag)).fold(mode, |all, (_, how)| all | how);
+    // O_TMPFILE has the bit of O_DIRECTORY in it.
+    if how.contains(Open::TEMPORARY) { how - Open::DIRECTORY } else { how }
 }
 
 const NO_SOCKET: &str = "its socket cannot be looked at";

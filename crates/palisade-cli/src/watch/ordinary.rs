@@ -16,6 +16,7 @@ pub const CAP_FOWNER: u32 = 3;
 pub const CAP_KILL: u32 = 5;
 pub const CAP_NET_BIND_SERVICE: u32 = 10;
 pub const CAP_SYS_ADMIN: u32 = 21;
+pub const CAP_MKNOD: u32 = 27;
 
 /// By whose rights a process acts, as /proc says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,16 +57,24 @@ pub fn ask(own: &Identity, said: &Said, request: &Request) -> Ordinary {
             if flags & libc::O_CREAT != 0 && !exists {
                 return in_folder(path);
             }
-            let writes = [libc::O_WRONLY, libc::O_RDWR].contains(&(flags & libc::O_ACCMODE));
-            let reads = [libc::O_RDONLY, libc::O_RDWR].contains(&(flags & libc::O_ACCMODE));
+            if flags & libc::O_TMPFILE == libc::O_TMPFILE {
+                return may(path, libc::W_OK | libc::X_OK);
+            }
+            // The fourth mode (neither to read nor to write) takes both.
+            let mode = flags & libc::O_ACCMODE;
+            let (reads, writes) = (mode != libc::O_WRONLY, mode != libc::O_RDONLY);
             let writes = writes || flags & libc::O_TRUNC != 0;
             let mode = if reads { libc::R_OK } else { 0 } | if writes { libc::W_OK } else { 0 };
             may(path, mode)
         }
         Said::Truncate(_) => path.map_or(Ordinary::Allow, |path| may(path, libc::W_OK)),
-        Said::Execute { .. } => path.map_or(Ordinary::Allow, |path| may(path, libc::X_OK)),
+        Said::Execute { .. } => path.map_or(Ordinary::Allow, executed),
         Said::Connect { .. } => path.map_or(Ordinary::Allow, |path| may(path, libc::W_OK)),
-        Said::Make { .. } | Said::Symlink(_) => path.map_or(Ordinary::Allow, in_folder),
+        Said::Make { mode, device, .. } => {
+            let folder = path.map_or(Ordinary::Allow, in_folder);
+            first_refusal([folder, made(own, *mode as u32, *device as u32)])
+        }
+        Said::Symlink(_) => path.map_or(Ordinary::Allow, in_folder),
         // A socket's path, or a port.
         Said::Bind { address, .. } => match path {
             Some(path) => in_folder(path),
@@ -88,6 +97,11 @@ fn first_refusal(all: [Ordinary; 2]) -> Ordinary {
 }
 
 const WORDS: [(i32, &str); 3] = [(libc::R_OK, "read"), (libc::W_OK, "written"), (libc::X_OK, "executed")];
+
+/// Whether all folders on the way to a path may be entered.
+pub fn entered(path: &Path) -> Ordinary {
+    may(path, libc::F_OK)
+}
 
 fn may(path: &Path, mode: i32) -> Ordinary {
     let Err(error) = sys::may(path, mode) else { return Ordinary::Allow };
@@ -121,6 +135,28 @@ fn owner(path: &Path) -> String {
         Ok(meta) => format!("mode {:04o}, user {}, group {}", meta.mode() & 0o7777, meta.uid(), meta.gid()),
         Err(_) => "its owner and mode cannot be seen".to_owned(),
     }
+}
+
+/// A file to execute, which has to be a regular one.
+fn executed(path: &Path) -> Ordinary {
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => Ordinary::Refuse(format!("{} is no regular file", printable(path))),
+        _ => may(path, libc::X_OK),
+    }
+}
+
+/// A device takes a capability, but for a whiteout.
+fn made(own: &Identity, mode: u32, device: u32) -> Ordinary {
+    let is_device = match mode & libc::S_IFMT {
+        libc::S_IFCHR => device != 0,
+        kind => kind == libc::S_IFBLK,
+    };
+    if is_device && !own.has(CAP_MKNOD) {
+        return Ordinary::Refuse(
+            "to make a device takes a capability, which --keep-caps mknod keeps for root".to_owned(),
+        );
+    }
+    Ordinary::Allow
 }
 
 /// Something new, in its folder.

@@ -34,6 +34,7 @@ pub enum Said {
     Make {
         at: At,
         mode: u64,
+        device: u64,
     },
     Symlink(At),
     Remove {
@@ -119,10 +120,10 @@ impl Memory {
                 Said::Open { at: at(a[0], a[1]), flags: how[0] }
             }
             Call::Truncate | Call::Truncate64 => Said::Truncate(here(a[0])),
-            Call::Mkdir => Said::Make { at: here(a[0]), mode: libc::S_IFDIR.into() },
-            Call::MkdirAt => Said::Make { at: at(a[0], a[1]), mode: libc::S_IFDIR.into() },
-            Call::Mknod => Said::Make { at: here(a[0]), mode: a[1] },
-            Call::MknodAt => Said::Make { at: at(a[0], a[1]), mode: a[2] },
+            Call::Mkdir => Said::Make { at: here(a[0]), mode: libc::S_IFDIR.into(), device: 0 },
+            Call::MkdirAt => Said::Make { at: at(a[0], a[1]), mode: libc::S_IFDIR.into(), device: 0 },
+            Call::Mknod => Said::Make { at: here(a[0]), mode: a[1], device: a[2] },
+            Call::MknodAt => Said::Make { at: at(a[0], a[1]), mode: a[2], device: a[3] },
             Call::Symlink => Said::Symlink(here(a[1])),
             Call::SymlinkAt => Said::Symlink(at(a[1], a[2])),
             Call::Unlink => Said::Remove { at: here(a[0]), dir: false },
