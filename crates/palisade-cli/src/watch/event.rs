@@ -210,7 +210,7 @@ struct Named {
 
 impl Named {
     fn view(&self) -> View {
-        View::new(&self.root, &self.dir).of_process(self.thread.unsigned_abs())
+        View::new(&self.root, &self.dir).of_process(process_of(self.thread).unsigned_abs())
     }
 
     /// The path from the root on.
