@@ -10,6 +10,9 @@ use super::{World, wide};
 /// Folders that are one thing, wherever they are: the file in them that is read is never the last one.
 const WHOLE: [&str; 2] = [".git", "node_modules"];
 
+/// The names in it are of sessions, services or containers, and others when these start again.
+const OF_SESSIONS: &str = "/sys/fs/cgroup";
+
 /// Folders in which each folder is of one program or for one purpose.
 const EACH_IN: [&str; 7] =
     ["/usr/share", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/lib", "/lib64"];
@@ -41,7 +44,10 @@ fn whole(path: &Path, world: &World<'_>) -> Option<PathBuf> {
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let above = folder.parent().unwrap_or(Path::new("/"));
         let python = name.starts_with("python3") && above.file_name().is_some_and(|name| name == "lib");
-        WHOLE.contains(&name) || python || (has_each(above) && !has_each(folder))
+        folder == &Path::new(OF_SESSIONS)
+            || WHOLE.contains(&name)
+            || python
+            || (has_each(above) && !has_each(folder))
     };
     let found = path.ancestors().filter(is_whole).last()?;
     // One that is too wide is none, nor is what only looks so.

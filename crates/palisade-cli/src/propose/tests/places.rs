@@ -70,6 +70,7 @@ fn folders_that_are_one_thing_are_granted_whole() {
             "--ro /usr/lib/x86_64-linux-gnu/perl-base",
             &[],
         ),
+        (&[], &[], &["read_file:/sys/fs/cgroup/user.slice/s-3.scope/memory.max"], "--ro /sys/fs/cgroup", &[]),
         // A file, not a folder; to write; what is not one thing; and one with a secret.
         (&[], &[], &["read_file:/home/u/app/.git"], "--ro /home/u/app/.git", &[]),
         (&[], &[], &["write_file:/home/u/app/.git/config"], "--rw /home/u/app/.git/config", &[]),
