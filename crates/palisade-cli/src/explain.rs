@@ -288,7 +288,7 @@ fn opened_by(closing: &Closing) -> &'static str {
     match closing {
         Closing::Socket { family: libc::AF_UNIX, .. } => {
             "often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, \
-             opens them"
+             opens them, here all of them"
         }
         closing if is_tcp(closing) => "--connect-tcp PORT or --bind-tcp PORT opens them",
         Closing::FastOpen(_) => "to connect first and then send is allowed, if the port is granted",

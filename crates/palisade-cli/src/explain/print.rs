@@ -221,7 +221,8 @@ fn refusal_as_json(explained: &Explained<'_>, options: &[Proposed]) -> Value {
     };
     let held = match &explained.options {
         Err(NoOption::Held(Held::Secret { .. })) => Some("secret"),
-        Err(NoOption::Held(_)) => Some("wide"),
+        Err(NoOption::Held(Held::Wide { .. })) => Some("wide"),
+        Err(NoOption::Held(Held::Fleeting { .. })) => Some("fleeting"),
         _ => None,
     };
     json!({

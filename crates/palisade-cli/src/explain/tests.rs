@@ -445,7 +445,7 @@ refused to cmd and what it started: 8 things; it ended with exit status 1
   --preset dns
       dig: make a UDP socket: seccomp closes UDP sockets, which this kernel's Landlock cannot restrict
   No option is proposed for
-      ls: make a UNIX socket: seccomp closes UNIX sockets, which this kernel's Landlock cannot restrict; often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, opens them
+      ls: make a UNIX socket: seccomp closes UNIX sockets, which this kernel's Landlock cannot restrict; often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, opens them, here all of them
       curl: make a TCP socket: seccomp closes TCP sockets, which this kernel's Landlock cannot restrict; --connect-tcp PORT or --bind-tcp PORT opens them
       ping: make a raw socket: seccomp closes sockets of this kind, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
       curl: connect to TCP port 443 by TCP Fast Open: seccomp closes TCP Fast Open, which this kernel's Landlock cannot restrict; to connect first and then send is allowed, if the port is granted
@@ -655,7 +655,9 @@ fn what_a_process_has_of_its_own_has_one_name() {
         let explanation = explain(&refusals, stack);
         let held = explanation.refusals[1].options
             == Err(NoOption::Held(Held::Fleeting { path: "/proc/1/stat".into() }));
-        (propose::in_words(&explanation.options), held)
+        let line: Value =
+            serde_json::from_str(&line_as_json(&explanation.refusals[1], &explanation.options)).unwrap();
+        (propose::in_words(&explanation.options), held && line["held"] == "fleeting")
     });
     assert_eq!(words, (vec!["--ro".into(), "/proc/self/stat".into()], true));
 }
