@@ -95,6 +95,22 @@ const PROGRAMS: &[Program] = &[
         rounds: 5,
     },
     Program {
+        name: "gcc, with temporary files in the folder",
+        tools: &["env", "gcc"],
+        inputs: HELLO,
+        command: &["env", "TMPDIR=.", "gcc", "hello.c"],
+        result: "./a.out",
+        rounds: 2,
+    },
+    Program {
+        name: "a test program that is removed",
+        tools: &["gcc", "rm"],
+        inputs: HELLO,
+        command: &["sh", "-c", "gcc -o conftest hello.c; ./conftest && rm conftest"],
+        result: "ls",
+        rounds: 5,
+    },
+    Program {
         name: "make -j2",
         tools: &["gcc", "make"],
         inputs: PROJECT,
@@ -200,8 +216,22 @@ const SECRETS: [&str; 8] = [
 ];
 
 /// Never granted as a whole, but by a preset.
-const TOO_WIDE: [&str; 10] =
-    ["/", "/etc", "/tmp", "/var/tmp", "/var", "/usr", "/proc", "/dev", "/run", "/usr/lib"];
+const TOO_WIDE: [&str; 14] = [
+    "/",
+    "/etc",
+    "/tmp",
+    "/var/tmp",
+    "/var",
+    "/usr",
+    "/proc",
+    "/dev",
+    "/run",
+    "/usr/lib",
+    "/usr/share",
+    "/home",
+    "/root",
+    "/sys",
+];
 
 /// Where a user works.
 const BASE: &str = "/var/tmp";
@@ -434,6 +464,16 @@ fn python_makes_an_environment() {
 #[test]
 fn gcc_compiles_what_is_run() {
     from_nothing("gcc hello.c && ./a.out");
+}
+
+#[test]
+fn gcc_keeps_to_its_folder() {
+    from_nothing("gcc, with temporary files in the folder");
+}
+
+#[test]
+fn what_is_made_run_and_removed() {
+    from_nothing("a test program that is removed");
 }
 
 #[test]

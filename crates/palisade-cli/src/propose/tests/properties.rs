@@ -34,6 +34,12 @@ const FOLDERS: &[&str] = &[
     "/home/u/Documents",
     "/dev",
     "/srv/secret",
+    "/srv/app/.git",
+    "/srv/app/.git/refs",
+    "/home/u/node_modules",
+    "/opt/py/lib/python3.12",
+    "/usr/share/app2/a",
+    "/sys/fs/cgroup/a",
 ];
 const FILES: &[&str] = &[
     "1",
@@ -120,10 +126,18 @@ fn any_wanted() -> impl Strategy<Value = Vec<Wanted>> {
     vec(one, 0..30)
 }
 
-fn system() -> System {
+/// With what is wanted, some of which the program has made.
+fn system(wanted: &[Wanted], made: usize) -> System {
     let folders: Vec<String> = FOLDERS.iter().map(|folder| format!("{folder}/")).collect();
     let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
-    System::new("/srv/app").with(&folders)
+    let mut system = System::new("/srv/app").with(&folders).having(wanted);
+    let paths = wanted.iter().flat_map(|wanted| &wanted.grants).filter_map(|grant| match grant {
+        Grant::Path { path, .. } => Some(path.clone()),
+        _ => None,
+    });
+    let root = |path: &PathBuf| path.parent().is_none();
+    system.new.extend(paths.step_by(made).filter(|path| !root(path)));
+    system
 }
 
 fn config() -> ProptestConfig {
@@ -134,14 +148,14 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn all_is_served_or_held_and_no_option_is_too_wide_or_a_secret(wanted in any_wanted()) {
-        let system = system().having(&wanted);
+    fn all_is_served_or_held_and_no_option_is_too_wide_or_a_secret(wanted in any_wanted(), made in 1..9_usize) {
+        let system = system(&wanted, made);
         assert_sound(&system, &wanted, &system.propose(&wanted));
     }
 
     #[test]
-    fn no_option_is_covered_by_another(wanted in any_wanted()) {
-        let proposal = system().having(&wanted).propose(&wanted);
+    fn no_option_is_covered_by_another(wanted in any_wanted(), made in 1..9_usize) {
+        let proposal = system(&wanted, made).propose(&wanted);
         let presets = proposal.options.iter().filter(|option| option.words[0] == "--preset").count();
         let grants: Vec<Vec<Grant>> =
             proposal.options.iter().skip(presets).map(|option| given_by(&option.words).0).collect();
@@ -159,9 +173,10 @@ proptest! {
         (wanted, shuffled) in any_wanted().prop_flat_map(|wanted| {
             let numbered: Vec<(usize, Wanted)> = wanted.iter().cloned().enumerate().collect();
             (Just(wanted), Just(numbered).prop_shuffle())
-        })
+        }),
+        made in 1..9_usize,
     ) {
-        let system = system().having(&wanted);
+        let system = system(&wanted, made);
         let proposal = system.propose(&wanted);
         let (numbers, again): (Vec<usize>, Vec<Wanted>) = shuffled.into_iter().unzip();
         let mut again = system.propose(&again);
@@ -175,9 +190,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_proposed_is_not_refused_again(wanted in any_wanted()) {
+    fn what_is_proposed_is_not_refused_again(wanted in any_wanted(), made in 1..9_usize) {
         // The program tries again: only what is held is refused, and nothing new is proposed.
-        let system = system().having(&wanted);
+        let system = system(&wanted, made);
         let proposal = system.propose(&wanted);
         let said = Said::read(&in_words(&proposal.options));
         let again: Vec<Wanted> = wanted.into_iter().filter(|wanted| !said.allow(wanted)).collect();
