@@ -23,8 +23,8 @@ pub struct Stack<'a> {
     pub program: i32,
     /// The names of the ceilings, of which the first is layer 2.
     pub ceilings: Vec<String>,
-    /// Each preset, as if it were a policy.
-    pub presets: &'a [(Preset, Domain)],
+    /// Whether a preset by itself allows a request.
+    pub preset_allows: &'a dyn Fn(Preset, &Request) -> bool,
     /// Whether io_uring is closed to whoever is not watched, too.
     pub closes_io_uring: bool,
     /// Whether files are restricted.
@@ -194,14 +194,9 @@ fn propose(
     let (places, wanted): (Vec<usize>, Vec<Wanted>) = wanted.into_iter().unzip();
     let allowed = |preset: Preset, at: usize| {
         let event = &explained[places[at]].refusal.event;
-        let domain = stack.presets.iter().find(|(of, _)| *of == preset).map(|(_, domain)| domain);
-        match (&event.what, domain) {
-            (What::Asked(requests), Some(domain)) => {
-                let allows = |domain: &Domain, request| domain.decide(request).is_allowed();
-                requests.iter().all(|request| allows(domain, request) || allows(stack.domain, request))
-            }
-            _ => false,
-        }
+        let allowed =
+            |request| stack.domain.decide(request).is_allowed() || (stack.preset_allows)(preset, request);
+        matches!(&event.what, What::Asked(requests) if requests.iter().all(allowed))
     };
     let proposal = propose::propose(&wanted, &stack.world, &allowed);
     for &place in &places {

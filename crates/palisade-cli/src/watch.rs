@@ -122,7 +122,10 @@ fn stopped(
             }
             if call == Some(Call::Ptrace) && wants_to_watch(arguments) {
                 sys::refuse_call(thread, libc::EPERM)?;
-                watched.event(thread, Said::Trace, libc::EPERM).into_iter().for_each(|e| tell(Told::Refused(e)));
+                watched
+                    .event(thread, Said::Trace, libc::EPERM)
+                    .into_iter()
+                    .for_each(|e| tell(Told::Refused(e)));
                 return sys::go_on(thread, 0);
             }
             if info.filter_data() != backstop::WATCHED {

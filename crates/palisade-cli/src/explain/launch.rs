@@ -1,6 +1,7 @@
 //! Starts the watcher of COMMAND, and says what it tells. COMMAND is the process that was called, with its number,
 //! terminal, parent and signals; the watcher is another, which nobody has started that he could see.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::SystemTime;
 
-use palisade::{Domain, Kernel, Plan, Policy, Preset, Rights, printable};
+use palisade::{Domain, Kernel, Plan, Policy, Preset, Request, Rights, printable};
 
 use super::{Ended, Refusals, Stack, explain};
 use crate::args::{Explain, RunArgs};
@@ -87,16 +88,16 @@ impl Launch<'_> {
     /// The other process.
     fn watcher(&self, program: i32, mut line: UnixStream, mut out: Out) {
         sys::block_signals();
-        let done = self.prepare(program, &mut line, &out).and_then(|stacks| {
+        let done = self.prepare(program, &mut line, &out).and_then(|model| {
             drop(line);
-            self.tell(program, &stacks, &mut out)
+            self.tell(program, &model, &mut out)
         });
         if let Err(error) = done {
             say::line(&format!("the watcher has ended, and with it COMMAND: {error}"));
         }
     }
 
-    fn prepare(&self, program: i32, line: &mut UnixStream, out: &Out) -> io::Result<Stacks> {
+    fn prepare(&self, program: i32, line: &mut UnixStream, out: &Out) -> io::Result<Model<'_>> {
         line.write_all(&(std::process::id() as i32).to_ne_bytes())?;
         line.read_exact(&mut [0])?;
         let seized = sys::seize(program);
@@ -111,9 +112,13 @@ impl Launch<'_> {
             // Which the other says.
             sys::exit(0);
         }
-        // Descriptors 0, 1 and 2 are COMMAND's own still, and what the policy names is open.
-        // With the capabilities with which the launcher looks at that too.
-        let stacks = self.stacks(listened_to);
+        // Descriptors 0, 1 and 2 are COMMAND's own still, and what the policy names is open; with the capabilities with which
+        // the launcher looks at that too.
+        let model = Model {
+            listened_to,
+            domain: Domain::new(self.plans.to_vec()).map_err(io::Error::from)?,
+            presets: Presets::new(self.kernel),
+        };
         let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
         if keep != u64::MAX {
             crate::sys::keep_capabilities(keep)?;
@@ -128,33 +133,17 @@ impl Launch<'_> {
         std::mem::forget(null);
         // From here on nothing may be dropped that holds one of the others.
         sys::close_all_but(&kept);
-        Ok(stacks)
+        Ok(model)
     }
 
-    /// The model of the policy, and of each preset.
-    fn stacks(&self, listened_to: bool) -> Stacks {
-        let of = |preset: Preset| {
-            let plan = Policy::new().preset(preset).require_nothing().plan(self.kernel).ok()?;
-            Some((preset, Domain::new([plan]).ok()?))
-        };
-        Stacks {
-            listened_to,
-            domain: Domain::new(self.plans.to_vec()).ok(),
-            presets: Preset::ALL.into_iter().filter_map(of).collect(),
-        }
-    }
-
-    fn tell(&self, program: i32, stacks: &Stacks, out: &mut Out) -> io::Result<()> {
+    fn tell(&self, program: i32, model: &Model<'_>, out: &mut Out) -> io::Result<()> {
         let begun = SystemTime::now();
-        let Some(domain) = &stacks.domain else {
-            return Err(io::Error::other("what the policy names has changed meanwhile"));
-        };
         let dir = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let stack = Stack {
-            domain,
+            domain: &model.domain,
             program,
             ceilings: self.policies.ceilings().map(|name| printable(name).to_string()).collect(),
-            presets: &stacks.presets,
+            preset_allows: &|preset, request| model.presets.allows(preset, request),
             closes_io_uring: self.closed.io_uring,
             files: self.plans.iter().any(|plan| plan.enforced().intersects(Rights::FS)),
             world: World {
@@ -174,7 +163,7 @@ impl Launch<'_> {
         let asks = |what: Explain| self.args.explain.as_ref().is_some_and(|all| all.contains(&what));
         let reads = if asks(Explain::Exact) { Reads::All } else { Reads::Failed };
         let (live, json) = (asks(Explain::Live), self.args.json);
-        if stacks.listened_to && !self.args.quiet {
+        if model.listened_to && !self.args.quiet {
             out.say("somebody listens to seccomp here, as some containers do: what seccomp closes is refused, but not seen", false);
         }
         let backstop = backstop::filter(Closed { io_uring: true, ..self.closed });
@@ -230,11 +219,41 @@ fn one(event: &Event, stack: &Stack<'_>, json: bool) -> Option<String> {
     })
 }
 
-/// The model of the policy, unless what it names has changed, and of each preset.
-struct Stacks {
+/// What is asked.
+struct Model<'a> {
     listened_to: bool,
-    domain: Option<Domain>,
-    presets: Vec<(Preset, Domain)>,
+    domain: Domain,
+    presets: Presets<'a>,
+}
+
+/// The presets, each as if it were a policy. They are looked up when they are first asked, for that takes long; but those
+/// that are about descriptors 0, 1 and 2, which are COMMAND's own at the beginning alone.
+struct Presets<'a> {
+    kernel: &'a Kernel,
+    known: RefCell<Vec<(Preset, Option<Domain>)>>,
+}
+
+impl<'a> Presets<'a> {
+    fn new(kernel: &'a Kernel) -> Presets<'a> {
+        let presets = Presets { kernel, known: RefCell::default() };
+        [Preset::Stdio, Preset::Tty].into_iter().for_each(|preset| presets.look_up(preset));
+        presets
+    }
+
+    fn look_up(&self, preset: Preset) {
+        let policy = Policy::new().preset(preset).require_nothing();
+        let domain = policy.plan(self.kernel).and_then(|plan| Domain::new([plan])).ok();
+        self.known.borrow_mut().push((preset, domain));
+    }
+
+    fn allows(&self, preset: Preset, request: &Request) -> bool {
+        if !self.known.borrow().iter().any(|(known, _)| *known == preset) {
+            self.look_up(preset);
+        }
+        let known = self.known.borrow();
+        let domain = known.iter().find(|(known, _)| *known == preset).and_then(|(_, domain)| domain.as_ref());
+        domain.is_some_and(|domain| domain.decide(request).is_allowed())
+    }
 }
 
 impl Out {

@@ -12,14 +12,37 @@ use crate::watch::Status;
 /// So many refusals that one option serves are shown.
 const SHOWN: usize = 5;
 
-/// One refusal, as the rest of a line.
+/// So many processes are named.
+const NAMED: usize = 3;
+
+/// One refusal: who, what, and the right that is missing.
 fn what(explained: &Explained<'_>) -> String {
-    let times = match explained.refusal.times {
+    let refusal = explained.refusal;
+    let times = match refusal.times {
         1 => String::new(),
         2 => ", twice".to_owned(),
         times => format!(", {times} times"),
     };
-    format!("{}{times}", explained.refusal.asked)
+    let processes: Vec<String> = refusal.processes.iter().take(NAMED).map(i32::to_string).collect();
+    let others = if refusal.processes.len() > NAMED { ", …" } else { "" };
+    let missing = match &explained.cause {
+        Cause::Policy { missing, .. } if is_plain(missing) => {
+            // Which port it is has been said.
+            let missing = missing.split(" for port ").next().unwrap_or(missing);
+            format!(" ({})", missing.replace(" is missing", "").replace(" are missing", ""))
+        }
+        _ => String::new(),
+    };
+    let name = printable(&refusal.event.name);
+    format!("{name} ({}{others}): {}{missing}{times}", processes.join(", "), refusal.asked)
+}
+
+/// Rights that are missing, and perhaps on what; no whole story.
+fn is_plain(missing: &str) -> bool {
+    let rights = missing.split(" is missing").next().and_then(|words| words.split(" are missing").next());
+    !missing.starts_with("to ")
+        && rights.is_some_and(|rights| rights.len() < missing.len() && !rights.contains(':'))
+        && missing.matches(" missing").count() == 1
 }
 
 fn why(explained: &Explained<'_>) -> String {
@@ -37,11 +60,12 @@ fn why(explained: &Explained<'_>) -> String {
     }
 }
 
-/// Why an option is proposed, if that is not what was asked for in other words.
-fn why_option(explained: &Explained<'_>) -> Option<String> {
-    let why = why(explained);
-    let plain = why.ends_with(" missing") || why.contains(" missing for port ");
-    (!plain || why.starts_with("to ")).then_some(why)
+/// What there is to say besides.
+fn why_besides(explained: &Explained<'_>) -> Option<String> {
+    match &explained.cause {
+        Cause::Policy { missing, .. } if is_plain(missing) => None,
+        _ => Some(why(explained)),
+    }
 }
 
 fn why_no_option(why: &NoOption) -> Option<String> {
@@ -96,9 +120,8 @@ fn failed(status: Status) -> Option<String> {
 /// One refusal as it happens, in one line.
 pub fn line_for_people(explained: &Explained<'_>, options: &[Proposed]) -> String {
     let event = &explained.refusal.event;
-    let (name, what) = (printable(&event.name), what(explained));
-    let line =
-        format!("{name} ({}): {what}: {} ({})", event.process, why(explained), errno_name(event.errno));
+    let why = why_besides(explained).map_or(String::new(), |why| format!(": {why}"));
+    let line = format!("{}: {}{why}", what(explained), errno_name(event.errno));
     let add = match &explained.options {
         Ok(all) => {
             let words: Vec<_> = all.iter().flat_map(|at| &options[*at].words).collect();
@@ -145,12 +168,8 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
         let all = if first.is_empty() { ours.iter().filter(serves).collect() } else { first };
         lines.push(format!("  {}", quote::words(words)));
         for explained in all.iter().take(SHOWN) {
-            let why = why_option(explained).map_or(String::new(), |why| format!(": {why}"));
-            lines.push(format!(
-                "      {}: {}{why}",
-                printable(&explained.refusal.event.name),
-                what(explained)
-            ));
+            let why = why_besides(explained).map_or(String::new(), |why| format!(": {why}"));
+            lines.push(format!("      {}{why}", what(explained)));
         }
         if all.len() > SHOWN {
             lines.push(format!("      and {} more", all.len() - SHOWN));
@@ -161,24 +180,12 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
             lines.push(format!("  {title}"));
         }
         for (explained, why) in some {
-            lines.push(format!(
-                "      {}: {}: {why}",
-                printable(&explained.refusal.event.name),
-                what(explained)
-            ));
+            lines.push(format!("      {}: {why}", what(explained)));
         }
     };
     let without = ours.iter().filter_map(|explained| {
         let because = explained.options.as_ref().err().and_then(why_no_option)?;
-        // What is missing is the name of what is held.
-        Some((
-            *explained,
-            if let Err(NoOption::Held(_)) = explained.options {
-                because
-            } else {
-                format!("{}; {because}", why(explained))
-            },
-        ))
+        Some((*explained, why_besides(explained).map_or(because.clone(), |why| format!("{why}; {because}"))))
     });
     section("No option is proposed for", without.collect());
     let unsure = unsure.iter().map(|explained| match &explained.cause {

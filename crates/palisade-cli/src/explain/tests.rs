@@ -60,7 +60,7 @@ impl Tree {
             domain: &domain,
             program: COMMAND,
             ceilings: vec!["ceiling.toml".to_owned()],
-            presets: &[],
+            preset_allows: &|_, _| false,
             closes_io_uring: true,
             files: true,
             world: World {
@@ -163,7 +163,7 @@ fn one_thing_was_refused() {
         str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   --ro /home/u/data/one
-      cat: read /home/u/data/one
+      cat (7): read /home/u/data/one (read_file)
 To allow it, add: --ro /home/u/data/one
 "#]]
     );
@@ -223,11 +223,11 @@ fn many_files_of_a_folder() {
         str![[r#"
 refused to cmd and what it started: 20 things; it ended with exit status 1
   --ro /home/u/data
-      cc: read /home/u/data/1
-      cc: read /home/u/data/2
-      cc: read /home/u/data/3
-      cc: read /home/u/data/4
-      cc: read /home/u/data/5
+      cc (7): read /home/u/data/1 (read_file)
+      cc (7): read /home/u/data/2 (read_file)
+      cc (7): read /home/u/data/3 (read_file)
+      cc (7): read /home/u/data/4 (read_file)
+      cc (7): read /home/u/data/5 (read_file)
       and 15 more
 To allow it, add: --ro /home/u/data
 "#]]
@@ -251,14 +251,14 @@ fn several_programs() {
         str![[r#"
 refused to cmd and what it started: 5 things; it ended with exit status 1
   --rx /home/u/app/run
-      sh: execute /home/u/app/run
-      make: execute /home/u/app/run, twice
+      sh (7): execute /home/u/app/run (execute, read_file)
+      make (8, 9): execute /home/u/app/run (execute, read_file), twice
   --rw /home/u/app
-      ld: create /home/u/app/new: write_file, make_reg are missing on /home/u/app
+      ld (7): create /home/u/app/new (write_file, make_reg on /home/u/app)
   --connect-tcp 443
-      curl: connect to TCP port 443
+      curl (7): connect to TCP port 443 (connect_tcp)
   --unrestricted signal
-      kill: signal a process outside: signal is restricted, and no rule makes an exception
+      kill (7): signal a process outside: signal is restricted, and no rule makes an exception
 To allow it, add: --rx /home/u/app/run --rw /home/u/app --connect-tcp 443 --unrestricted signal
 "#]]
     );
@@ -274,7 +274,7 @@ fn a_secret() {
         str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   No option is proposed for
-      cat: read /home/u/.ssh/id_ed25519: sensitive (SSH keys): grant it by name if that is meant
+      cat (7): read /home/u/.ssh/id_ed25519 (read_file): sensitive (SSH keys): grant it by name if that is meant
 "#]]
     );
     assert_data_eq!(
@@ -324,9 +324,9 @@ fn a_folder_that_is_too_wide() {
         str![[r#"
 refused to cmd and what it started: 3 things; it ended with exit status 1
   No option is proposed for
-      touch: write /home/u/file: it takes write_file, make_reg on all of /home/u, where something is sensitive (SSH keys): grant the folder by name if that is meant, or make the file first and grant that alone, or use another folder
-      ls: list /home/u: it takes read_dir on all of /home/u, where something is sensitive (SSH keys): grant the folder by name if that is meant
-      touch: write /home/u/.ssh/file: sensitive (SSH keys): grant it by name if that is meant
+      touch (7): write /home/u/file (write_file, make_reg on /home/u): it takes write_file, make_reg on all of /home/u, where something is sensitive (SSH keys): grant the folder by name if that is meant, or make the file first and grant that alone, or use another folder
+      ls (7): list /home/u (read_dir): it takes read_dir on all of /home/u, where something is sensitive (SSH keys): grant the folder by name if that is meant
+      touch (7): write /home/u/.ssh/file (write_file, make_reg on /home/u/.ssh): sensitive (SSH keys): grant it by name if that is meant
 "#]]
     );
 }
@@ -341,7 +341,7 @@ fn what_the_program_has_made() {
         str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   --rx /home/u/app
-      sh: execute /home/u/app/new
+      sh (7): execute /home/u/app/new (execute, read_file)
 To allow it, add: --rx /home/u/app
 "#]]
     );
@@ -362,7 +362,7 @@ fn permissions_refuse_it_too() {
         str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   No option is proposed for
-      touch: create /home/u/data/file: write_file, make_reg are missing on /home/u/data; ordinary permissions refuse it too: the folder /home/u/data may not be written (mode 0555, user 0, group 0)
+      touch (7): create /home/u/data/file (write_file, make_reg on /home/u/data): ordinary permissions refuse it too: the folder /home/u/data may not be written (mode 0555, user 0, group 0)
 "#]]
     );
     let [text, json] = tree.explain(&[Policy::new()], events(false), Status::Exited(1), 0);
@@ -371,7 +371,7 @@ refused to cmd and what it started: one thing; it ended with exit status 1
         str![[r#"
 refused nothing to cmd and what it started; it ended with exit status 1, for another reason
   Not refused by palisade
-      touch: create /home/u/data/file: the folder /home/u/data may not be written (mode 0555, user 0, group 0) (EACCES)
+      touch (7): create /home/u/data/file: the folder /home/u/data may not be written (mode 0555, user 0, group 0) (EACCES)
 "#]]
     );
     assert_data_eq!(
@@ -417,7 +417,7 @@ fn another_sandbox() {
         str![[r#"
 refused nothing to cmd and what it started; it ended with exit status 1, for another reason
   Not refused by palisade
-      cat: read /home/u/data/one: neither this policy nor ordinary permissions refuse it: another sandbox does, around palisade or the program's own, or a rule of the system's (EACCES)
+      cat (7): read /home/u/data/one: neither this policy nor ordinary permissions refuse it: another sandbox does, around palisade or the program's own, or a rule of the system's (EACCES)
 "#]]
     );
 }
@@ -443,15 +443,15 @@ fn what_seccomp_closes() {
         str![[r#"
 refused to cmd and what it started: 8 things; it ended with exit status 1
   --preset dns
-      dig: make a UDP socket: seccomp closes UDP sockets, which this kernel's Landlock cannot restrict
+      dig (7): make a UDP socket: seccomp closes UDP sockets, which this kernel's Landlock cannot restrict
   No option is proposed for
-      ls: make a UNIX socket: seccomp closes UNIX sockets, which this kernel's Landlock cannot restrict; often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, opens them, here all of them
-      curl: make a TCP socket: seccomp closes TCP sockets, which this kernel's Landlock cannot restrict; --connect-tcp PORT or --bind-tcp PORT opens them
-      ping: make a raw socket: seccomp closes sockets of this kind, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
-      curl: connect to TCP port 443 by TCP Fast Open: seccomp closes TCP Fast Open, which this kernel's Landlock cannot restrict; to connect first and then send is allowed, if the port is granted
-      fio: use io_uring: seccomp closes io_uring, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
-      sh: type into the terminal (TIOCSTI, TIOCLINUX): seccomp closes typing into the terminal, which this kernel's Landlock cannot restrict; nothing allows it: what is typed so is run by your shell, outside
-      old: make a socket (socketcall): seccomp closes old calls that could make a closed socket, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
+      ls (7): make a UNIX socket: seccomp closes UNIX sockets, which this kernel's Landlock cannot restrict; often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, opens them, here all of them
+      curl (7): make a TCP socket: seccomp closes TCP sockets, which this kernel's Landlock cannot restrict; --connect-tcp PORT or --bind-tcp PORT opens them
+      ping (7): make a raw socket: seccomp closes sockets of this kind, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
+      curl (7): connect to TCP port 443 by TCP Fast Open: seccomp closes TCP Fast Open, which this kernel's Landlock cannot restrict; to connect first and then send is allowed, if the port is granted
+      fio (7): use io_uring: seccomp closes io_uring, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
+      sh (7): type into the terminal (TIOCSTI, TIOCLINUX): seccomp closes typing into the terminal, which this kernel's Landlock cannot restrict; nothing allows it: what is typed so is run by your shell, outside
+      old (7): make a socket (socketcall): seccomp closes old calls that could make a closed socket, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
 To allow it, add: --preset dns
 "#]]
     );
@@ -491,8 +491,8 @@ fn io_uring_is_closed_to_what_is_watched() {
         str![[r#"
 refused to cmd and what it started: 2 things
   No option is proposed for
-      fio: use io_uring: what goes through io_uring cannot be seen, so that it is refused to a program that is watched; without --explain it is allowed
-      strace: watch a process (ptrace): a program that is watched cannot be watched by another; without --explain it is allowed
+      fio (7): use io_uring: what goes through io_uring cannot be seen, so that it is refused to a program that is watched; without --explain it is allowed
+      strace (7): watch a process (ptrace): a program that is watched cannot be watched by another; without --explain it is allowed
 "#]]
     );
 }
@@ -507,7 +507,7 @@ fn mounts() {
         str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   No option is proposed for
-      mount: mount a file system: mounts cannot be changed where files are restricted; only --unrestricted fs, which leaves all files alone, allows it
+      mount (7): mount a file system: mounts cannot be changed where files are restricted; only --unrestricted fs, which leaves all files alone, allows it
 "#]]
     );
     assert_data_eq!(
@@ -515,7 +515,7 @@ refused to cmd and what it started: one thing; it ended with exit status 1
         str![[r#"
 refused nothing to cmd and what it started; it ended with exit status 1, for another reason
   Not refused by palisade
-      mount: mount a file system: it takes a capability, CAP_SYS_ADMIN, which it has not (EPERM)
+      mount (7): mount a file system: it takes a capability, CAP_SYS_ADMIN, which it has not (EPERM)
 "#]]
     );
 }
@@ -531,7 +531,7 @@ fn a_ceiling() {
         str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   No option is proposed for
-      cat: read /home/u/data/one: read_file is missing in --within ceiling.toml; no option allows what a ceiling does not
+      cat (7): read /home/u/data/one (read_file in --within ceiling.toml): no option allows what a ceiling does not
 "#]]
     );
     assert_data_eq!(
@@ -579,7 +579,7 @@ fn what_cannot_be_said() {
         str![[r#"
 refused nothing to cmd and what it started as far as can be said; it ended with exit status 1
   Whether palisade refused it cannot be said for
-      ssh: open a path: the program hides its memory from others (EACCES)
+      ssh (7): open a path: the program hides its memory from others (EACCES)
 "#]]
     );
     assert_data_eq!(
@@ -628,7 +628,7 @@ fn names_are_escaped_for_people_and_whole_in_json() {
         text,
         "refused to cmd and what it started: one thing; it ended with exit status 1\n  \
          --ro $'/home/u/data/a\\x1b[1m\\n\\xff\\''\n      \
-         e\\u{1b}[0m: read /home/u/data/a\\u{1b}[1m\\n\\xff'\n\
+         e\\u{1b}[0m (7): read /home/u/data/a\\u{1b}[1m\\n\\xff' (read_file)\n\
          To allow it, add: --ro $'/home/u/data/a\\x1b[1m\\n\\xff\\''"
     );
     let json: Value = serde_json::from_str(&json).unwrap();
@@ -690,10 +690,10 @@ fn lines_as_it_happens() {
     assert_data_eq!(
         lines(false),
         str![[r#"
-refused to cat (7): read /home/u/data/one: read_file is missing (EACCES); add --ro /home/u/data/one
-refused to cat (7): read /home/u/.ssh/id_ed25519: read_file is missing (EACCES); sensitive (SSH keys): grant it by name if that is meant
-refused, not by palisade, to cat (7): read /home/u/app/in: the file /home/u/app/in may not be read (mode 0000, user 0, group 0) (EACCES)
-refused to ld (7): create /home/u/app/out: write_file, make_reg are missing on /home/u/app (EACCES); add --rw /home/u/app
+refused to cat (7): read /home/u/data/one (read_file): EACCES; add --ro /home/u/data/one
+refused to cat (7): read /home/u/.ssh/id_ed25519 (read_file): EACCES; sensitive (SSH keys): grant it by name if that is meant
+refused, not by palisade, to cat (7): read /home/u/app/in: EACCES: the file /home/u/app/in may not be read (mode 0000, user 0, group 0)
+refused to ld (7): create /home/u/app/out (write_file, make_reg on /home/u/app): EACCES; add --rw /home/u/app
 "#]]
     );
     assert_data_eq!(
@@ -725,7 +725,7 @@ a process that it started still runs on; what is refused to it is said when it h
         str![[r#"
 refused to cmd and what it started: one thing
   --ro /home/u/data/one
-      cat: read /home/u/data/one
+      cat (7): read /home/u/data/one (read_file)
 To allow it, add: --ro /home/u/data/one
 3 processes that it started still run on; what is refused to them is said when they have ended
 "#]]
@@ -746,7 +746,7 @@ fn what_is_seen_after_the_end_is_said_so() {
         str![[r#"
 refused to cmd and what it started after it had ended: one thing
   --ro /home/u/data/one
-      daemon: read /home/u/data/one
+      daemon (7): read /home/u/data/one (read_file)
 To allow it, add: --ro /home/u/data/one
 "#]]
     );
