@@ -52,6 +52,9 @@ const FAST_OPEN: &[&str] =
 const SENDS: &[&str] = &["sendto, not connected", "sendmsg, not connected"];
 const TYPING: &[&str] = &["tiocsti", "tiocsti, high bits", "tioclinux"];
 
+/// So that COMMAND is watched, and nothing else is on standard error.
+const EXPLAIN: [&str; 2] = ["--explain --output report", "--explain=live,exact --output report"];
+
 /// Servers outside, and the probe that tries them.
 struct Outside<'a> {
     user: &'a User,
@@ -96,8 +99,22 @@ impl<'a> Outside<'a> {
         lines(Ran::of(self.user, command).works())
     }
 
-    /// What it meets under `palisade run` with these options, where T and U stand for the ports.
+    /// What it meets under `palisade run` with these options, where T and U stand for the ports; watched it meets the same,
+    /// but that io_uring is closed, where it could not be seen.
     fn confined(&self, options: &str, mode: &str) -> Lines {
+        let plain = self.run("", options, mode);
+        if cfg!(target_arch = "x86_64") {
+            for explain in EXPLAIN {
+                let mut watched = self.run(explain, options, mode);
+                assert_eq!(watched["io_uring"], "EPERM", "{explain} {options}, {mode}");
+                watched.insert("io_uring".to_owned(), plain["io_uring"].clone());
+                assert_eq!(watched, plain, "{explain} {options}, {mode}, {}", self.user.name);
+            }
+        }
+        plain
+    }
+
+    fn run(&self, explain: &str, options: &str, mode: &str) -> Lines {
         let [tcp, udp] = self.ports();
         let options =
             options.split_whitespace().chain(self.user.go_on().split_whitespace()).map(|word| match word {
@@ -105,7 +122,8 @@ impl<'a> Outside<'a> {
                 "U" => udp.clone(),
                 _ => word.to_owned(),
             });
-        let run = ["run".to_owned(), "-q".to_owned()].into_iter().chain(options).chain(["--".to_owned()]);
+        let run = ["run", "-q"].into_iter().chain(explain.split_whitespace()).map(str::to_owned);
+        let run = run.chain(options).chain(["--".to_owned()]);
         lines(self.user.palisade(run.chain(self.arguments(mode))).works())
     }
 }
@@ -356,7 +374,8 @@ fn backstop_refuses_every_x32_call() {
             lines.retain(|name, _| !without.contains(&name.as_str()));
             lines
         };
-        for options in [&[][..], &["--no-backstop"], &["--unrestricted", "net,unix"]] {
+        let watched = EXPLAIN[0].split_whitespace().collect::<Vec<_>>();
+        for options in [&[][..], &["--no-backstop"], &["--unrestricted", "net,unix"], &watched] {
             for (name, what) in calls(options) {
                 assert_eq!(what, "ENOSYS", "{name}, {options:?}");
             }

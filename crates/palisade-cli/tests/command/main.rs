@@ -15,4 +15,10 @@ mod presets;
 mod programs;
 mod rounds;
 mod warnings;
+#[cfg(target_arch = "x86_64")]
+mod watched;
+#[cfg(target_arch = "x86_64")]
+mod watched_ends;
+#[cfg(target_arch = "x86_64")]
+mod watched_safety;
 mod why;
