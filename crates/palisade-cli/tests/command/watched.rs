@@ -20,7 +20,10 @@ pub const EXPLAIN: [&str; 2] = ["--explain --output report", "--explain=live,exa
 pub fn run(user: &User, options: &str, command: &[&str]) -> Ran {
     let options = ["-q", user.go_on()].into_iter().chain(options.split_whitespace());
     let options = options.filter(|word| !word.is_empty());
-    user.palisade(["run"].into_iter().chain(options).chain(["--"]).chain(command.iter().copied()))
+    let mut timeout = user.command("timeout");
+    // What waits for ever has failed.
+    timeout.args(["-s", "KILL", "200"]).arg(user.binary()).arg("run").args(options).arg("--").args(command);
+    Ran::of(user, timeout)
 }
 
 /// It does the same watched and unwatched, which is returned.

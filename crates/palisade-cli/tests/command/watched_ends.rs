@@ -377,7 +377,7 @@ if shell == 0:
     job = start("echo ready >&9; sleep 1000")
     typed(b"\x1c")
     ended(job, "Ctrl-backslash")
-    job = start("(echo ready >&9; read x); exit 1")
+    job = start("echo ready >&9; exec sleep 1000")
     os.write(keys, b"H")
     ended(job, "hangup")
     os._exit(0)
