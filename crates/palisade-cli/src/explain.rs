@@ -311,7 +311,8 @@ fn closed(closing: &Closing) -> &'static str {
 /// Who refused it; `None` if it is no matter of permissions after all.
 fn cause(event: &Event, stack: &Stack<'_>) -> Option<Cause> {
     let permissions = match &event.ordinary {
-        Ordinary::Refuse(why) => Some(Cause::Permissions(why.clone())),
+        // They never say EXDEV.
+        Ordinary::Refuse(why) if event.errno != libc::EXDEV => Some(Cause::Permissions(why.clone())),
         _ => None,
     };
     Some(match &event.what {

@@ -1,9 +1,11 @@
 //! From a call that failed to an event: what it asked for in the program's own view, and what ordinary permissions say.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use palisade::{FileKind, Open, Program, Request, View};
@@ -110,6 +112,11 @@ impl Watched {
             What::Asked(requests) => What::Asked(requests.into_iter().map(Request::resolved).collect()),
             what => what,
         };
+        if let (libc::EXDEV, What::Asked(requests)) = (errno, &what) {
+            if between_mounts(&said, &requests[0]) {
+                return None;
+            }
+        }
         let ordinary = match &what {
             What::Asked(requests) => {
                 let theirs = Identity::of(&thread.to_string());
@@ -141,6 +148,23 @@ impl Watched {
     }
 }
 
+/// Whether something was to be moved or linked from one mount to another, which the kernel refuses before it asks anybody.
+fn between_mounts(said: &Said, request: &Request) -> bool {
+    let from = match said {
+        Said::Link { .. } => request.path(),
+        _ => request.path().and_then(Path::parent),
+    };
+    let to = request.other_path().and_then(Path::parent);
+    let mounts = from.and_then(mount_of).zip(to.and_then(mount_of));
+    mounts.is_some_and(|(from, to)| from != to)
+}
+
+/// The number of the mount that a path is on.
+fn mount_of(path: &Path) -> Option<String> {
+    let place = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path).ok()?;
+    super::field_of(format!("/proc/self/fdinfo/{}", place.as_raw_fd()), "mnt_id:")
+}
+
 /// Whether a folder on the way may be entered, for a path that leads nobody knows where.
 fn way_there(thread: i32, said: &Said, request: &Request) -> Ordinary {
     let paths = match said {
@@ -149,15 +173,19 @@ fn way_there(thread: i32, said: &Said, request: &Request) -> Ordinary {
         | Said::Symlink(at)
         | Said::Remove { at, .. }
         | Said::Truncate(at)
-        | Said::Execute { at, .. } => vec![(at, request.path())],
+        | Said::Execute { at, .. } => vec![(at.clone(), request.path())],
         Said::Rename { from, to, .. } | Said::Link { from, to, .. } => {
-            vec![(from, request.path()), (to, request.other_path())]
+            vec![(from.clone(), request.path()), (to.clone(), request.other_path())]
+        }
+        Said::Bind { address, .. } | Said::Connect { address, .. } => {
+            let path = unix_path(address).map(|path| At { dir: libc::AT_FDCWD, path: Ok(path) });
+            path.map(|at| (at, request.path())).into_iter().collect()
         }
         _ => Vec::new(),
     };
     let unknown = paths.into_iter().filter(|(_, leads)| leads.is_none());
     let asked = unknown.filter_map(|(at, _)| {
-        let named = named(thread, at).ok()?;
+        let named = named(thread, &at).ok()?;
         let whole = named.whole().ok()?;
         Some(ordinary::entered(&named.root.join(whole.strip_prefix("/").unwrap_or(&whole))))
     });
