@@ -33,6 +33,7 @@ pub struct Built {
     pub syscalls: PathBuf,
     pub model: PathBuf,
     pub command: PathBuf,
+    pub explained: PathBuf,
     pub palisade: PathBuf,
 }
 
@@ -49,7 +50,8 @@ impl Built {
             ensure!(built.status.success(), "building the tests failed");
             String::from_utf8(built.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
         };
-        let tests = "--all-features --test enforce --test syscalls --test model --test command";
+        let tests =
+            "--all-features --test enforce --test syscalls --test model --test command --test explained";
         let tests: Vec<&str> = tests.split(' ').collect();
         let mut messages =
             cargo(&[&["test", "--no-run", "-p", "palisade", "-p", "palisade-cli"][..], &tests].concat())?;
@@ -67,6 +69,7 @@ impl Built {
             syscalls: executable("syscalls")?,
             model: executable("model")?,
             command: executable("command")?,
+            explained: executable("explained")?,
             palisade: executable("palisade")?,
         })
     }
@@ -109,6 +112,7 @@ impl Image {
         stage(&built.syscalls, Path::new("syscalls"))?;
         stage(&built.model, Path::new("model"))?;
         stage(&built.command, Path::new("command"))?;
+        stage(&built.explained, Path::new("explained"))?;
         stage(&built.palisade, Path::new("palisade"))?;
         let probe = work.join("probe");
         let source =

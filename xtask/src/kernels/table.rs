@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::machine::{Finished, last_lines};
-use super::{ANSWERS, How, MODEL, OPERATIONS, Place, Task};
+use super::{ANSWERS, EXPLAINED, EXPLAINED_OPERATIONS, How, MODEL, OPERATIONS, Place, Task};
 use crate::emulate::{As, LINUX, NEWEST};
 
 /// So many answers are there at least, also where there is no Landlock.
@@ -78,6 +78,14 @@ impl Row {
             if self.operations < OPERATIONS {
                 let done = self.operations;
                 self.problems.push(format!("{name}: {done} operations compared:{}", last_lines(&said)));
+            }
+            return;
+        }
+        if name == EXPLAINED {
+            let done = |line: &str| line.strip_prefix("exact: ")?.split_once(' ')?.0.parse().ok();
+            let done: u32 = said.lines().find_map(done).unwrap_or(0);
+            if done < EXPLAINED_OPERATIONS {
+                self.problems.push(format!("{name}: {done} operations explained:{}", last_lines(&said)));
             }
             return;
         }
@@ -233,8 +241,8 @@ calls as that version would. What is then enforced is what the kernel underneath
 Real kernels are Debian's, booted in a virtual machine; \"emulated here\" is on the machine that ran the tests. \"seen\" is what
 the kernel answered when it was asked for its version, \"errata\" those that it says it has fixed. The tests are those of
 enforcement (crates/palisade/tests/enforce), each as root and as an ordinary user, those of what the command closes with seccomp
-(crates/palisade-cli/tests/command/backstop.rs), and where there is Landlock those that count system calls. \"left out\" are
-those that could not run there: of auditing outside of virtual machines, of overlays where the kernel has none. Of a kernel
+(crates/palisade-cli/tests/command/backstop.rs), on real ones what it explains (crates/palisade-cli/tests/explained), and where there
+is Landlock those that count system calls. \"left out\" are those that could not run there: of auditing outside of virtual machines, of overlays where the kernel has none. Of a kernel
 without Landlock a part of them is run in a machine, and all of them emulated. \"model\" is how many random operations were
 done of which `Policy::decide` said beforehand how they end (crates/palisade/tests/model).
 
