@@ -132,8 +132,10 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
                 _ => dir(),
             };
             let flags = Arg::Number(libc::RENAME_EXCHANGE.into());
-            let words = [dir(), Arg::Read(&text(0)), dir(), Arg::Read(&text(1)), flags];
-            itself(sys::call(libc::SYS_renameat2, words))
+            itself(sys::call(
+                libc::SYS_renameat2,
+                [dir(), Arg::Read(&text(0)), dir(), Arg::Read(&text(1)), flags],
+            ))
         }
         b"link" => itself(match way {
             Way::Old => sys::call(libc::SYS_link, [Arg::Read(&text(0)), Arg::Read(&text(1))]),
