@@ -71,7 +71,7 @@ fn watched_calls_that_wait_are_interrupted_and_restarted_as_ever() {
 
 #[test]
 fn watched_calls_that_do_not_wait_are_not_interrupted() {
-    each("timer", "not opened: 0\nrefused: 10000\nticks: some\n");
+    each("timer", "not opened: 0\nrefused: 1000\nticks: some\n");
 }
 
 #[test]

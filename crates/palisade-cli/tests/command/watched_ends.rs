@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::common::{Ran, User, can_probe, each_user, found};
 use crate::watched::{EXPLAIN, alike, helper};
@@ -49,10 +50,13 @@ pub fn has_ended(process: u32) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
-/// Until this is so, which the test does not end before.
+/// Until this is so, which fails if it never is.
+#[track_caller]
 pub fn until(mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
     while !so() {
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(begun.elapsed() < Duration::from_secs(200), "it waits for ever");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -334,7 +338,8 @@ if shell == 0:
     os.setsid()
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # As shells do.
+    signal.signal(signal.SIGHUP, lambda *_: os.killpg(job, signal.SIGHUP))
     out = os.dup(1)
     def say(*words): os.write(out, (" ".join(map(str, words)) + "\n").encode())
     def start(script):

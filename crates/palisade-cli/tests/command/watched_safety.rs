@@ -32,6 +32,12 @@ fn watched_programs_cannot_listen_to_filters() {
     }
     each_user(|user| {
         helper(user, &[]);
+        // Or else it would show nothing.
+        run(user, "--rx watched", &["./watched", "listener"]).said(
+            0,
+            "listener: ok\nlistener, with TSYNC: EBUSY\n",
+            "",
+        );
         says(user, &["listener"], "listener: EBUSY\nlistener, with TSYNC: EBUSY\n");
     });
 }
@@ -147,8 +153,8 @@ fn nothing_goes_on_when_its_watcher_is_killed() {
         assert!(!has_ended(watcher) && all.iter().all(|process| !has_ended(*process)));
 
         signal(watcher, "-KILL");
-        assert_eq!(child.wait().unwrap().signal(), Some(9));
         until(|| all.iter().all(|process| has_ended(*process)));
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
     });
 }
 
