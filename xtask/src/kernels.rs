@@ -311,7 +311,8 @@ fn in_guest(kernel: As, before: &str, tests: &str, overlay: bool) -> Vec<(String
         (name.to_owned(), format!("{environment} {before}{words} --color never"))
     };
     let enforce = |name: &str, dir: &str, filter: &str| {
-        let environment = format!("PALISADE_PROCESSES=1 PALISADE_AUDIT=1 TMPDIR=/{dir}");
+        let environment =
+            format!("PALISADE_PROCESSES=1 PALISADE_AUDIT=1 PALISADE_BINARY=/palisade TMPDIR=/{dir}");
         job(name, &environment, format!("/enforce {filter}"))
     };
     // Once it was turned on, auditing makes what runs later slower.

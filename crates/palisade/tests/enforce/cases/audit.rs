@@ -4,6 +4,8 @@
 //! harness sees to that); a process that outlives them puts back what was. One thing stays until the next boot: once
 //! auditing has been on, system calls of processes that are started later take a little longer.
 
+mod explained;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -27,6 +29,10 @@ use super::net::Listener;
 use super::unix::{abstract_server, connect_abstract};
 use crate::harness::*;
 
+pub use explained::trier;
+
+use explained::audit_has_what_is_explained_and_nothing_else;
+
 cases![
     audit_has_what_the_program_that_confined_itself_is_refused,
     audit_has_what_the_log_flags_say,
@@ -34,6 +40,7 @@ cases![
     audit_has_nothing_of_quiet_rights_at_quiet_paths,
     audit_has_nothing_of_quiet_scopes,
     audit_has_ports_also_where_their_rights_are_quiet,
+    audit_has_what_is_explained_and_nothing_else,
 ];
 
 const AUDIT_GET: u16 = 1000;

@@ -32,7 +32,7 @@ cases![
 /// What a copy of this program does if its first argument is one of these: `+exit=N` ends with that status,
 /// `+read=PATH` with the error number of reading that file, `+stdin` with that of reading its standard input,
 /// `+descriptors` with the number of those that are open, `+user` with 0 if it is user 65534 in group 65533, `+say`
-/// prints SAID and the current folder, and `+audit` keeps auditing on.
+/// prints SAID and the current folder, `+audit` keeps auditing on, and `+try=WORDS` does much of which some is refused.
 pub fn helper() -> Option<ExitCode> {
     let argument = std::env::args().nth(1)?;
     if let Some(code) = argument.strip_prefix("+exit=") {
@@ -57,6 +57,9 @@ pub fn helper() -> Option<ExitCode> {
             return Some(ExitCode::SUCCESS);
         }
         _ => {}
+    }
+    if let Some(words) = argument.strip_prefix("+try=") {
+        return Some(super::audit::trier(words));
     }
     let path = argument.strip_prefix("+read=")?;
     let errno = outcome(fs::read(path)).err().map_or(0, |errno| errno as i32);
