@@ -123,8 +123,8 @@ pub struct RunArgs {
     /// Say what is refused to COMMAND and to what it starts, by whom, and the option that would allow it
     ///
     /// end (which it is without WHEN) says it when COMMAND has ended, live also as it happens. exact reads what each system
-    /// call asks for before it is done, so that no thread can change it meanwhile, and takes longer. COMMAND runs as ever,
-    /// but cannot be watched by another, as strace, nor use io_uring.
+    /// call asks for also before it is done, and says if another thread has changed it meanwhile; it takes longer. COMMAND
+    /// runs as ever, but cannot be watched by another, as strace, nor use io_uring.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, value_delimiter = ',',
           default_missing_value = "end", conflicts_with = "dry_run", group = "said", help_heading = "Explaining")]
     pub explain: Option<Vec<Explain>>,

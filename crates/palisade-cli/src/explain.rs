@@ -4,8 +4,9 @@
 mod launch;
 mod print;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use palisade::{Decision, Domain, Grant, Granted, Preset, Request, printable};
 
@@ -52,21 +53,22 @@ const MOST: usize = 10_000;
 #[derive(Default)]
 pub struct Refusals {
     all: Vec<Refusal>,
+    /// The place of each.
+    places: HashMap<Kind, usize>,
     /// Some were not kept.
     pub more: bool,
 }
+
+/// What two refusals have in common that are said as one.
+type Kind = (OsString, Option<PathBuf>, String, i32, bool, bool);
 
 impl Refusals {
     /// Adds one. Whether it is the first of its kind.
     pub fn add(&mut self, event: Event) -> bool {
         let asked = asked_by(&event);
-        let same = |old: &&mut Refusal| {
-            let of = |event: &Event| (event.errno, event.landlock_first);
-            asked == old.asked
-                && of(&old.event) == of(&event)
-                && (&old.event.name, &old.event.program) == (&event.name, &event.program)
-        };
-        if let Some(old) = self.all.iter_mut().find(same) {
+        let Event { name, program, errno, landlock_first, changed, .. } = &event;
+        let kind = (name.clone(), program.clone(), asked.clone(), *errno, *landlock_first, *changed);
+        if let Some(old) = self.places.get(&kind).map(|at| &mut self.all[*at]) {
             old.times += 1;
             if !old.processes.contains(&event.process) && old.processes.len() < PROCESSES {
                 old.processes.push(event.process);
@@ -77,6 +79,7 @@ impl Refusals {
             self.more = true;
             return false;
         }
+        self.places.insert(kind, self.all.len());
         self.all.push(Refusal { processes: vec![event.process], event, times: 1, asked });
         true
     }

@@ -33,7 +33,7 @@ pub const fn exists() -> bool {
 pub enum Reads {
     /// When it has failed. Another thread of the program can have changed them meanwhile.
     Failed,
-    /// Before it is done, of every call.
+    /// Before it is done, of every call; and again when it has failed, which shows most such changes.
     All,
 }
 
@@ -55,9 +55,12 @@ pub enum Status {
 }
 
 /// A call that a thread stands in.
-enum Within {
-    Read(Said),
-    NotRead { arch: u32, call: calls::Call, arguments: [u64; 6] },
+struct Within {
+    arch: u32,
+    call: Call,
+    arguments: [u64; 6],
+    /// What it said when it began, if that is read.
+    before: Option<Said>,
 }
 
 /// What is watched, and how.
@@ -134,11 +137,11 @@ fn stopped(
                 return sys::go_on(thread, 0);
             }
             let Some(call) = call else { return sys::go_on(thread, 0) };
-            let within = match watch.reads {
-                Reads::All => Within::Read(said::read(thread, arch, call, arguments)),
-                Reads::Failed => Within::NotRead { arch, call, arguments },
+            let before = match watch.reads {
+                Reads::All => Some(said::read(thread, arch, call, arguments)),
+                Reads::Failed => None,
             };
-            threads.insert(thread, Some(within));
+            threads.insert(thread, Some(Within { arch, call, arguments, before }));
             sys::go_on_until_done(thread)
         }
         EVENT_EXEC => {
@@ -163,12 +166,10 @@ fn stopped(
             let within = threads.insert(thread, None).flatten();
             let errno = sys::call_info(thread)?.returned().checked_neg().unwrap_or(0) as i32;
             if let (Some(within), true) = (within, wants_permission(errno)) {
-                let said = match within {
-                    Within::Read(said) => said,
-                    Within::NotRead { arch, call, arguments } => said::read(thread, arch, call, arguments),
-                };
-                if let Some(event) = watched.event(thread, said, errno) {
-                    tell(Told::Refused(event));
+                let after = said::read(thread, within.arch, within.call, within.arguments);
+                let changed = within.before.as_ref().is_some_and(|before| *before != after);
+                if let Some(event) = watched.event(thread, within.before.unwrap_or(after), errno) {
+                    tell(Told::Refused(Event { changed, ..event }));
                 }
             }
             sys::go_on(thread, 0)

@@ -34,7 +34,11 @@ fn what(explained: &Explained<'_>) -> String {
         _ => String::new(),
     };
     let name = printable(&refusal.event.name);
-    format!("{name} ({}{others}): {}{missing}{times}", processes.join(", "), refusal.asked)
+    let changed = match refusal.event.changed {
+        true => ", or another, for the program changes that meanwhile",
+        false => "",
+    };
+    format!("{name} ({}{others}): {}{changed}{missing}{times}", processes.join(", "), refusal.asked)
 }
 
 /// Rights that are missing, and perhaps on what; no whole story.
@@ -238,6 +242,7 @@ fn refusal_as_json(explained: &Explained<'_>, options: &[Proposed]) -> Value {
         "processes": explained.refusal.processes,
         "times": explained.refusal.times,
         "asked": explained.refusal.asked,
+        "changed": event.changed,
         "path": path.map(|path| word_as_json(path.as_os_str())),
         "other_path": other.map(|path| word_as_json(path.as_os_str())),
         "errno": errno_name(event.errno),

@@ -89,6 +89,7 @@ fn event(name: &str, what: What) -> Event {
         ordinary: Ordinary::Allow,
         landlock_first: false,
         executes: false,
+        changed: false,
     }
 }
 
@@ -182,6 +183,7 @@ To allow it, add: --ro /home/u/data/one
     {
       "asked": "read /home/u/data/one",
       "by": "landlock",
+      "changed": false,
       "errno": "EACCES",
       "held": null,
       "name": "cat",
@@ -289,6 +291,7 @@ refused to cmd and what it started: one thing; it ended with exit status 1
     {
       "asked": "read /home/u/.ssh/id_ed25519",
       "by": "landlock",
+      "changed": false,
       "errno": "EACCES",
       "held": "secret",
       "name": "cat",
@@ -386,6 +389,7 @@ refused nothing to cmd and what it started; it ended with exit status 1, for ano
     {
       "asked": "create /home/u/data/file",
       "by": "permissions",
+      "changed": false,
       "errno": "EACCES",
       "held": null,
       "name": "touch",
@@ -546,6 +550,7 @@ refused to cmd and what it started: one thing; it ended with exit status 1
     {
       "asked": "read /home/u/data/one",
       "by": "landlock",
+      "changed": false,
       "errno": "EACCES",
       "held": null,
       "name": "cat",
@@ -594,6 +599,7 @@ refused nothing to cmd and what it started as far as can be said; it ended with 
     {
       "asked": "open a path",
       "by": "cannot-say",
+      "changed": false,
       "errno": "EACCES",
       "held": null,
       "name": "ssh",
@@ -612,6 +618,22 @@ refused nothing to cmd and what it started as far as can be said; it ended with 
   "signal": null,
   "still_running": 0
 }
+"#]]
+    );
+}
+
+#[test]
+fn what_a_thread_changes_meanwhile_is_said_to_be_so() {
+    let tree = Tree::new();
+    let event = Event { changed: true, ..asking("cat", Request::read(tree.at("data/one"))) };
+    let text = tree.text(Policy::new(), vec![event]);
+    assert_data_eq!(
+        text,
+        str![[r#"
+refused to cmd and what it started: one thing; it ended with exit status 1
+  --ro /home/u/data/one
+      cat (7): read /home/u/data/one, or another, for the program changes that meanwhile (read_file)
+To allow it, add: --ro /home/u/data/one
 "#]]
     );
 }
@@ -699,10 +721,10 @@ refused to ld (7): create /home/u/app/out (write_file, make_reg on /home/u/app):
     assert_data_eq!(
         lines(true),
         str![[r#"
-{"asked":"read /home/u/data/one","by":"landlock","errno":"EACCES","held":null,"name":"cat","no_option":null,"options":[["--ro","/home/u/data/one"]],"other_path":null,"path":"/home/u/data/one","processes":[7],"program":"/usr/bin/cat","times":1,"why":"read_file is missing"}
-{"asked":"read /home/u/.ssh/id_ed25519","by":"landlock","errno":"EACCES","held":"secret","name":"cat","no_option":"sensitive (SSH keys): grant it by name if that is meant","options":[],"other_path":null,"path":"/home/u/.ssh/id_ed25519","processes":[7],"program":"/usr/bin/cat","times":1,"why":"read_file is missing"}
-{"asked":"read /home/u/app/in","by":"permissions","errno":"EACCES","held":null,"name":"cat","no_option":null,"options":[],"other_path":null,"path":"/home/u/app/in","processes":[7],"program":"/usr/bin/cat","times":1,"why":"the file /home/u/app/in may not be read (mode 0000, user 0, group 0)"}
-{"asked":"create /home/u/app/out","by":"landlock","errno":"EACCES","held":null,"name":"ld","no_option":null,"options":[["--rw","/home/u/app"]],"other_path":null,"path":"/home/u/app/out","processes":[7],"program":"/usr/bin/ld","times":1,"why":"write_file, make_reg are missing on /home/u/app"}
+{"asked":"read /home/u/data/one","by":"landlock","changed":false,"errno":"EACCES","held":null,"name":"cat","no_option":null,"options":[["--ro","/home/u/data/one"]],"other_path":null,"path":"/home/u/data/one","processes":[7],"program":"/usr/bin/cat","times":1,"why":"read_file is missing"}
+{"asked":"read /home/u/.ssh/id_ed25519","by":"landlock","changed":false,"errno":"EACCES","held":"secret","name":"cat","no_option":"sensitive (SSH keys): grant it by name if that is meant","options":[],"other_path":null,"path":"/home/u/.ssh/id_ed25519","processes":[7],"program":"/usr/bin/cat","times":1,"why":"read_file is missing"}
+{"asked":"read /home/u/app/in","by":"permissions","changed":false,"errno":"EACCES","held":null,"name":"cat","no_option":null,"options":[],"other_path":null,"path":"/home/u/app/in","processes":[7],"program":"/usr/bin/cat","times":1,"why":"the file /home/u/app/in may not be read (mode 0000, user 0, group 0)"}
+{"asked":"create /home/u/app/out","by":"landlock","changed":false,"errno":"EACCES","held":null,"name":"ld","no_option":null,"options":[["--rw","/home/u/app"]],"other_path":null,"path":"/home/u/app/out","processes":[7],"program":"/usr/bin/ld","times":1,"why":"write_file, make_reg are missing on /home/u/app"}
 "#]]
     );
 }

@@ -31,6 +31,8 @@ pub struct Event {
     pub landlock_first: bool,
     /// It was to execute a program.
     pub executes: bool,
+    /// What it asked for was another thing before the call than after it: another thread changes it.
+    pub changed: bool,
 }
 
 /// What a call asked for.
@@ -207,6 +209,7 @@ fn made(thread: i32) -> Event {
         ordinary: Ordinary::Allow,
         landlock_first: true,
         executes: false,
+        changed: false,
     }
 }
 
