@@ -133,7 +133,7 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", requires = "explain", help_heading = "Explaining", value_parser = any_path())]
     pub output: Option<PathBuf>,
 
-    /// With --dry-run or --explain: print JSON
+    /// With --dry-run or --explain: print JSON, with --explain to standard error or --output
     #[arg(long, requires = "said")]
     pub json: bool,
 
