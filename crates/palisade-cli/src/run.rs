@@ -9,7 +9,7 @@ use palisade::{
 };
 use serde_json::json;
 
-use crate::args::{LogWhat, RunArgs};
+use crate::args::{Explain, LogWhat, RunArgs};
 use crate::backstop::{self, Closed, Watcher};
 use crate::explain::Launch;
 use crate::policy::Policies;
@@ -43,7 +43,20 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         dir: args.chdir.as_deref(),
     };
     let program = if args.no_program { Program::find_alone(name) } else { Program::find_for(name, &start) };
-    let program = program.map_err(|error| program_failure(&error))?;
+    let program = program.map_err(|error| {
+        let failure = program_failure(&error);
+        match <Explain as clap::ValueEnum>::from_str(&name.to_string_lossy(), false) {
+            Ok(_) if args.explain.is_some() && failure.code == NOT_FOUND => Failure {
+                message: format!(
+                    "{}; if it is to say when, write --explain={}",
+                    failure.message,
+                    printable(name)
+                ),
+                ..failure
+            },
+            _ => failure,
+        }
+    })?;
 
     let closure = if args.no_program { Vec::new() } else { program.rules() };
     let log = if args.log == LogWhat::All { Log::NEW_EXEC_ON } else { Log::empty() };
