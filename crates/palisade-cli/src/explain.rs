@@ -161,6 +161,8 @@ pub struct Ended<'a> {
     pub status: Status,
     /// How many processes run on.
     pub left: usize,
+    /// Palisade has taken capabilities away that it would have had.
+    pub without_capabilities: bool,
 }
 
 /// Says of each refusal who it was, and what would allow it.
@@ -285,8 +287,7 @@ fn granting(decisions: &[Decision], event: &Event, stack: &Stack<'_>) -> Result<
 fn opened_by(closing: &Closing) -> &'static str {
     match closing {
         Closing::Socket { family: libc::AF_UNIX, .. } => {
-            "often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, \
-             opens them, here all of them"
+            "often it is only to look up a name (nscd), and may fail; else --unix PATH of the socket opens them, here all"
         }
         closing if is_tcp(closing) => "--connect-tcp PORT or --bind-tcp PORT opens them",
         Closing::FastOpen(_) => "to connect first and then send is allowed, if the port is granted",

@@ -13,6 +13,11 @@ mod said;
 
 pub use event::{Closing, Event, Ordinary, What};
 
+/// Whether this process has capabilities that are not in a set.
+pub fn has_capabilities_beyond(set: u64) -> bool {
+    ordinary::Identity::of("self").is_some_and(|own| own.has_beyond(set))
+}
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;

@@ -114,12 +114,13 @@ impl Launch<'_> {
         }
         // Descriptors 0, 1 and 2 are COMMAND's own still, and what the policy names is open; with the capabilities with which
         // the launcher looks at that too.
+        let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
         let model = Model {
             listened_to,
             domain: Domain::new(self.plans.to_vec()).map_err(io::Error::from)?,
             presets: Presets::new(self.kernel),
+            without_capabilities: watch::has_capabilities_beyond(keep),
         };
-        let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
         if keep != u64::MAX {
             crate::sys::keep_capabilities(keep)?;
         }
@@ -183,7 +184,12 @@ impl Launch<'_> {
             Told::Ended { status, left } => {
                 end = Some(status);
                 if started {
-                    let ended = Ended { name: Path::new(&name), status, left };
+                    let ended = Ended {
+                        name: Path::new(&name),
+                        status,
+                        left,
+                        without_capabilities: model.without_capabilities,
+                    };
                     let explanation = explain(&refusals, &stack);
                     let text = match json {
                         true => super::as_json(&explanation, &ended),
@@ -195,7 +201,12 @@ impl Launch<'_> {
             }
         })?;
         if let (true, Some(status), false) = (started, end, refusals.all().is_empty()) {
-            let ended = Ended { name: Path::new(&name), status, left: 0 };
+            let ended = Ended {
+                name: Path::new(&name),
+                status,
+                left: 0,
+                without_capabilities: model.without_capabilities,
+            };
             let explanation = explain(&refusals, &stack);
             let text = match json {
                 true => super::as_json(&explanation, &ended),
@@ -224,6 +235,7 @@ struct Model<'a> {
     listened_to: bool,
     domain: Domain,
     presets: Presets<'a>,
+    without_capabilities: bool,
 }
 
 /// The presets, each as if it were a policy. They are looked up when they are first asked, for that takes long; but those

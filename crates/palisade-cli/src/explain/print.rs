@@ -1,5 +1,7 @@
 //! What is explained, as text and as JSON.
 
+use std::ffi::OsStr;
+
 use palisade::{Rights, printable};
 use serde_json::{Value, json};
 
@@ -84,6 +86,9 @@ fn why_no_option(why: &NoOption) -> Option<String> {
                 holds.map_or(String::new(), |what| format!(", where something is sensitive ({what})"));
             let makes = !(*rights - Rights::RX).is_empty();
             let else_do = match makes {
+                true if rights.contains(Rights::MAKE_DIR) => {
+                    ", or make that one first and grant it alone, or use another folder"
+                }
                 true => ", or make the file first and grant that alone, or use another folder",
                 false => "",
             };
@@ -117,8 +122,33 @@ fn failed(status: Status) -> Option<String> {
     match status {
         Status::Exited(0) => None,
         Status::Exited(status) => Some(format!("it ended with exit status {status}")),
-        Status::Killed(signal) => Some(format!("it was killed by signal {signal}")),
+        Status::Killed(signal) => Some(format!("it was killed by signal {signal}{}", signal_name(signal))),
     }
+}
+
+/// The name of a signal that programs often end by.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGHUP => " (SIGHUP)",
+        libc::SIGINT => " (SIGINT)",
+        libc::SIGQUIT => " (SIGQUIT)",
+        libc::SIGILL => " (SIGILL)",
+        libc::SIGABRT => " (SIGABRT)",
+        libc::SIGBUS => " (SIGBUS)",
+        libc::SIGFPE => " (SIGFPE)",
+        libc::SIGKILL => " (SIGKILL)",
+        libc::SIGSEGV => " (SIGSEGV)",
+        libc::SIGPIPE => " (SIGPIPE)",
+        libc::SIGALRM => " (SIGALRM)",
+        libc::SIGTERM => " (SIGTERM)",
+        libc::SIGSYS => " (SIGSYS)",
+        _ => "",
+    }
+}
+
+/// Whether the reason names what is refused, so that no two are the same.
+fn has_reason_of_its_own(explained: &Explained<'_>) -> bool {
+    explained.besides.is_some() || !explained.cause.is_palisade()
 }
 
 /// One refusal as it happens, in one line.
@@ -183,8 +213,23 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
         if !some.is_empty() {
             lines.push(format!("  {title}"));
         }
+        // Of one kind, as what /proc has of each process, it is the first that are told, so that they do not fill the screen.
+        let mut kinds: Vec<(&OsStr, String, usize)> = Vec::new();
         for (explained, why) in some {
-            lines.push(format!("      {}: {why}", what(explained)));
+            let name = explained.refusal.event.name.as_os_str();
+            let reason = if has_reason_of_its_own(explained) { String::new() } else { format!(": {why}") };
+            let at = kinds.iter().position(|(of, because, _)| *of == name && *because == reason);
+            let at = at.unwrap_or(kinds.len());
+            if at == kinds.len() {
+                kinds.push((name, reason, 0));
+            }
+            kinds[at].2 += 1;
+            if kinds[at].2 <= SHOWN {
+                lines.push(format!("      {}: {why}", what(explained)));
+            }
+        }
+        for (name, reason, n) in kinds.iter().filter(|(.., n)| *n > SHOWN) {
+            lines.push(format!("      and {} more to {}{reason}", n - SHOWN, printable(name)));
         }
     };
     let without = ours.iter().filter_map(|explained| {
@@ -201,6 +246,13 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
     section("Not refused by palisade", others.collect());
     if explanation.more {
         lines.push("  There were more, which are not listed.".to_owned());
+    }
+    if explanation.options.is_empty() && ended.without_capabilities && failed(ended.status).is_some() {
+        lines.push(
+            "If it needs root's special rights (capabilities), palisade has taken them away: --keep-caps NAME keeps one, as \
+             dac_override (files of other users) or chown"
+                .to_owned(),
+        );
     }
     if !explanation.options.is_empty() {
         lines.push(format!("To allow it, add: {}", quote::words(propose::in_words(&explanation.options))));

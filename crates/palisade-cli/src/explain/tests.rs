@@ -46,7 +46,7 @@ impl Tree {
         }
         self.ask(policies, |stack| {
             let explanation = explain(&refusals, stack);
-            let ended = Ended { name: Path::new("cmd"), status, left };
+            let ended = Ended { name: Path::new("cmd"), status, left, without_capabilities: false };
             let json: Value = serde_json::from_str(&as_json(&explanation, &ended)).unwrap();
             [for_people(&explanation, &ended, false), serde_json::to_string_pretty(&json).unwrap()]
                 .map(|text| self.printed(&text))
@@ -136,7 +136,9 @@ fn it_failed_for_another_reason() {
     let [killed, json] = tree.explain(&[Policy::new()], vec![], Status::Killed(11), 0);
     assert_data_eq!(
         killed,
-        str!["refused nothing to cmd and what it started; it was killed by signal 11, for another reason"]
+        str![
+            "refused nothing to cmd and what it started; it was killed by signal 11 (SIGSEGV), for another reason"
+        ]
     );
     assert_data_eq!(
         json,
@@ -413,6 +415,58 @@ refused nothing to cmd and what it started; it ended with exit status 1, for ano
 }
 
 #[test]
+fn many_of_one_kind_are_counted() {
+    let tree = Tree::new();
+    let of_processes = (1..=8).map(|n| asking("top", Request::read(format!("/proc/{n}/stat"))));
+    let not_ours = (1..=7).map(|n| {
+        let why =
+            Ordinary::Refuse(format!("the folder /closed/{n} may not be read (mode 0700, user 0, group 0)"));
+        Event {
+            ordinary: why,
+            landlock_first: false,
+            ..asking("find", Request::list(format!("/closed/{n}")))
+        }
+    });
+    assert_data_eq!(tree.text(Policy::new(), of_processes.chain(not_ours).collect()), str![[r#"
+refused to cmd and what it started: 8 things; it ended with exit status 1
+  --ro /proc/self/stat
+      top (7): read /proc/self/stat (read_file)
+  No option is proposed for
+      top (7): read /proc/1/stat (read_file): no option can name it, for it is another one each time
+      top (7): read /proc/2/stat (read_file): no option can name it, for it is another one each time
+      top (7): read /proc/3/stat (read_file): no option can name it, for it is another one each time
+      top (7): read /proc/4/stat (read_file): no option can name it, for it is another one each time
+      top (7): read /proc/5/stat (read_file): no option can name it, for it is another one each time
+      and 2 more to top: no option can name it, for it is another one each time
+  Not refused by palisade
+      find (7): list /closed/1: the folder /closed/1 may not be read (mode 0700, user 0, group 0) (EACCES)
+      find (7): list /closed/2: the folder /closed/2 may not be read (mode 0700, user 0, group 0) (EACCES)
+      find (7): list /closed/3: the folder /closed/3 may not be read (mode 0700, user 0, group 0) (EACCES)
+      find (7): list /closed/4: the folder /closed/4 may not be read (mode 0700, user 0, group 0) (EACCES)
+      find (7): list /closed/5: the folder /closed/5 may not be read (mode 0700, user 0, group 0) (EACCES)
+      and 2 more to find
+To allow it, add: --ro /proc/self/stat
+"#]]);
+}
+
+#[test]
+fn capabilities_that_were_taken_away() {
+    let tree = Tree::new();
+    let refusals = Refusals::default();
+    let text = |status| {
+        tree.ask(&[Policy::new()], |stack| {
+            let ended = Ended { name: Path::new("cmd"), status, left: 0, without_capabilities: true };
+            for_people(&explain(&refusals, stack), &ended, false)
+        })
+    };
+    assert_data_eq!(text(Status::Exited(0)), str!["refused nothing to cmd and what it started"]);
+    assert_data_eq!(text(Status::Exited(1)), str![[r#"
+refused nothing to cmd and what it started; it ended with exit status 1, for another reason
+If it needs root's special rights (capabilities), palisade has taken them away: --keep-caps NAME keeps one, as dac_override (files of other users) or chown
+"#]]);
+}
+
+#[test]
 fn another_sandbox() {
     let tree = Tree::new();
     let events = vec![asking("cat", Request::read(tree.at("data/one")))];
@@ -449,7 +503,7 @@ refused to cmd and what it started: 8 things; it ended with exit status 1
   --preset dns
       dig (7): make a UDP socket: seccomp closes UDP sockets, which this kernel's Landlock cannot restrict
   No option is proposed for
-      ls (7): make a UNIX socket: seccomp closes UNIX sockets, which this kernel's Landlock cannot restrict; often it is only to ask nscd for a name, which can fail; else --unix PATH, with the socket that is needed, opens them, here all of them
+      ls (7): make a UNIX socket: seccomp closes UNIX sockets, which this kernel's Landlock cannot restrict; often it is only to look up a name (nscd), and may fail; else --unix PATH of the socket opens them, here all
       curl (7): make a TCP socket: seccomp closes TCP sockets, which this kernel's Landlock cannot restrict; --connect-tcp PORT or --bind-tcp PORT opens them
       ping (7): make a raw socket: seccomp closes sockets of this kind, which this kernel's Landlock cannot restrict; only --no-backstop, which leaves all of this open, allows it
       curl (7): connect to TCP port 443 by TCP Fast Open: seccomp closes TCP Fast Open, which this kernel's Landlock cannot restrict; to connect first and then send is allowed, if the port is granted
@@ -488,7 +542,16 @@ fn io_uring_is_closed_to_what_is_watched() {
     let text = tree.ask(&[Policy::new()], |stack| {
         stack.closes_io_uring = false;
         let explanation = explain(&refusals, stack);
-        for_people(&explanation, &Ended { name: Path::new("cmd"), status: Status::Exited(0), left: 0 }, false)
+        for_people(
+            &explanation,
+            &Ended {
+                name: Path::new("cmd"),
+                status: Status::Exited(0),
+                left: 0,
+                without_capabilities: false,
+            },
+            false,
+        )
     });
     assert_data_eq!(
         text,
@@ -760,7 +823,8 @@ fn what_is_seen_after_the_end_is_said_so() {
     let mut refusals = Refusals::default();
     refusals.add(asking("daemon", Request::read(tree.at("data/one"))));
     let text = tree.ask(&[Policy::new()], |stack| {
-        let ended = Ended { name: Path::new("cmd"), status: Status::Exited(0), left: 0 };
+        let ended =
+            Ended { name: Path::new("cmd"), status: Status::Exited(0), left: 0, without_capabilities: false };
         for_people(&explain(&refusals, stack), &ended, true)
     });
     assert_data_eq!(

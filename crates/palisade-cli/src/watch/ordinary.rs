@@ -41,6 +41,11 @@ impl Identity {
         self.capabilities & (1 << capability) != 0
     }
 
+    /// Whether it has capabilities that are not in a set.
+    pub fn has_beyond(&self, set: u64) -> bool {
+        self.capabilities & !set != 0
+    }
+
     fn files_user(&self) -> u32 {
         self.users.last().copied().unwrap_or(u32::MAX)
     }
