@@ -86,6 +86,8 @@ fn why_no_option(why: &NoOption) -> Option<String> {
                 holds.map_or(String::new(), |what| format!(", where something is sensitive ({what})"));
             let makes = !(*rights - Rights::RX).is_empty();
             let else_do = match makes {
+                // What is moved or linked there from another folder takes both folders.
+                true if rights.contains(Rights::REFER) => ", or use another folder",
                 true if rights.contains(Rights::MAKE_DIR) => {
                     ", or make that one first and grant it alone, or use another folder"
                 }

@@ -427,7 +427,9 @@ fn many_of_one_kind_are_counted() {
             ..asking("find", Request::list(format!("/closed/{n}")))
         }
     });
-    assert_data_eq!(tree.text(Policy::new(), of_processes.chain(not_ours).collect()), str![[r#"
+    assert_data_eq!(
+        tree.text(Policy::new(), of_processes.chain(not_ours).collect()),
+        str![[r#"
 refused to cmd and what it started: 8 things; it ended with exit status 1
   --ro /proc/self/stat
       top (7): read /proc/self/stat (read_file)
@@ -446,7 +448,8 @@ refused to cmd and what it started: 8 things; it ended with exit status 1
       find (7): list /closed/5: the folder /closed/5 may not be read (mode 0700, user 0, group 0) (EACCES)
       and 2 more to find
 To allow it, add: --ro /proc/self/stat
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -460,10 +463,13 @@ fn capabilities_that_were_taken_away() {
         })
     };
     assert_data_eq!(text(Status::Exited(0)), str!["refused nothing to cmd and what it started"]);
-    assert_data_eq!(text(Status::Exited(1)), str![[r#"
+    assert_data_eq!(
+        text(Status::Exited(1)),
+        str![[r#"
 refused nothing to cmd and what it started; it ended with exit status 1, for another reason
 If it needs root's special rights (capabilities), palisade has taken them away: --keep-caps NAME keeps one, as dac_override (files of other users) or chown
-"#]]);
+"#]]
+    );
 }
 
 #[test]
