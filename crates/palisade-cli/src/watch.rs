@@ -85,8 +85,13 @@ pub fn watch(watch: &Watch<'_>, mut tell: impl FnMut(Told)) -> io::Result<()> {
     while let Some((thread, seen)) = sys::wait()? {
         let status = match seen {
             Seen::Stopped(code) => {
-                // Killed meanwhile, it cannot be asked any more; its end is seen next.
-                let _ = stopped(thread, code, watch, &mut threads, &watched, &mut tell);
+                if let Err(error) = stopped(thread, code, watch, &mut threads, &watched, &mut tell)
+                    // Killed meanwhile, it cannot be asked any more; its end is seen next.
+                    && error.raw_os_error() != Some(libc::ESRCH)
+                {
+                    // It would stand there for good, and be seen again and again.
+                    sys::kill(thread);
+                }
                 continue;
             }
             Seen::Exited(status) => Status::Exited(status),
@@ -141,7 +146,11 @@ fn stopped(
                 sys::refuse_call(thread, libc::ENOSYS)?;
                 return sys::go_on(thread, 0);
             }
-            let Some(call) = call else { return sys::go_on(thread, 0) };
+            let Some(call) = call else {
+                // Ours stops no other call: it is one of the program's own that says the same.
+                sys::refuse_call(thread, libc::ENOSYS)?;
+                return sys::go_on(thread, 0);
+            };
             let before = match watch.reads {
                 Reads::All => Some(said::read(thread, arch, call, arguments)),
                 Reads::Failed => None,

@@ -102,17 +102,23 @@ pub fn call_info(thread: i32) -> io::Result<CallInfo> {
     Ok(info)
 }
 
-/// The call at which a thread stands (at a seccomp stop) is not done, and fails with this error number. PTRACE_GETREGS
-/// and PTRACE_SETREGS, ptrace(2); a call numbered -1 is skipped, seccomp(2).
+/// The call at which a thread stands (at a seccomp stop) is not done, and fails with this error number. PTRACE_POKEUSER,
+/// ptrace(2), for these two registers alone: of others a program can have values that PTRACE_SETREGS does not take back, as a
+/// selector of another ring. A call numbered -1 is skipped, seccomp(2).
 #[cfg(target_arch = "x86_64")]
 pub fn refuse_call(thread: i32, errno: i32) -> io::Result<()> {
-    // SAFETY: the structure is integers alone, for which zeros are good.
-    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-    ptrace(libc::PTRACE_GETREGS, thread, 0, ptr::from_mut(&mut registers).addr())?;
-    registers.orig_rax = u64::MAX;
-    registers.rax = i64::from(-errno) as u64;
-    ptrace(libc::PTRACE_SETREGS, thread, 0, ptr::from_mut(&mut registers).addr())?;
+    use std::mem::offset_of;
+    let (number, result) =
+        (offset_of!(libc::user_regs_struct, orig_rax), offset_of!(libc::user_regs_struct, rax));
+    ptrace(libc::PTRACE_POKEUSER, thread, number, usize::MAX)?;
+    ptrace(libc::PTRACE_POKEUSER, thread, result, i64::from(-errno) as usize)?;
     Ok(())
+}
+
+/// `int kill(pid_t, SIGKILL)`, kill(2): the process of a thread.
+pub fn kill(thread: i32) {
+    // SAFETY: no memory is passed. That it has ended already is as good.
+    unsafe { libc::kill(thread, libc::SIGKILL) };
 }
 
 /// No other architecture is watched.
