@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use palisade::{FileKind, Open, Program, Request, View};
@@ -175,6 +175,7 @@ fn way_there(thread: i32, said: &Said, request: &Request) -> Ordinary {
         | Said::Symlink(at)
         | Said::Remove { at, .. }
         | Said::Truncate(at)
+        | Said::TruncateOpen(at)
         | Said::Execute { at, .. } => vec![(at.clone(), request.path())],
         Said::Rename { from, to, .. } | Said::Link { from, to, .. } => {
             vec![(from.clone(), request.path()), (to.clone(), request.other_path())]
@@ -265,15 +266,31 @@ fn named(thread: i32, at: &At) -> Result<Named, &'static str> {
         |name: &str| std::fs::read_link(format!("/proc/{thread}/{name}")).map_err(|error| no_link(&error));
     let dir = match at.dir {
         // What it is relative to does not matter then.
-        _ if path.is_absolute() => PathBuf::from("/"),
+        _ if path.is_absolute() && !at.in_root => PathBuf::from("/"),
         libc::AT_FDCWD => link("cwd")?,
         fd => link(&format!("fd/{fd}"))?,
     };
     if path.as_os_str().is_empty() {
         // The descriptor itself (AT_EMPTY_PATH), which has its place whatever the root is.
+        let link = PathBuf::from(format!("/proc/{thread}/fd/{}", at.dir));
+        if at.dir != libc::AT_FDCWD && !is_same(&link, &dir) {
+            // It has been removed, or is a memfd: what is there now is another, or nothing.
+            return Err(NO_NAME);
+        }
         return Ok(Named { path: dir, root: PathBuf::from("/"), dir: PathBuf::from("/"), thread });
     }
+    if at.in_root {
+        return Ok(Named { path, root: dir.clone(), dir, thread });
+    }
     Ok(Named { path, root: link("root")?, dir, thread })
+}
+
+fn is_same(link: &Path, path: &Path) -> bool {
+    let inode = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    match (std::fs::metadata(link), std::fs::symlink_metadata(path)) {
+        (Ok(link), Ok(path)) => inode(link) == inode(path),
+        _ => false,
+    }
 }
 
 fn no_link(error: &io::Error) -> &'static str {
@@ -293,6 +310,7 @@ fn unknown(said: &Said, why: &'static str) -> What {
         Said::Rename { from, to, .. } => format!("rename {} to {}", path(from), path(to)),
         Said::Link { from, to, .. } => format!("link {} as {}", path(from), path(to)),
         Said::Truncate(at) => format!("truncate {}", path(at)),
+        Said::TruncateOpen(_) => "truncate an open file".to_owned(),
         Said::Execute { at, .. } => format!("execute {}", path(at)),
         Said::Ioctl { command, .. } => format!("control a device (ioctl {command:#x})"),
         Said::Bind { .. } => "bind a socket".to_owned(),
@@ -335,15 +353,15 @@ fn what(thread: i32, said: &Said) -> What {
         Said::Symlink(place) => at(place, &|path| Request::symlink(path)),
         Said::Remove { at: place, dir: true } => at(place, &|path| Request::rmdir(path)),
         Said::Remove { at: place, dir: false } => at(place, &|path| Request::unlink(path)),
-        Said::Truncate(place) => at(place, &|path| Request::truncate(path)),
+        Said::Truncate(place) | Said::TruncateOpen(place) => at(place, &|path| Request::truncate(path)),
         Said::Rename { from, to, exchange } => asked(two(thread, from, to, &|from, to| match exchange {
             true => Request::exchange(from, to),
             false => Request::rename(from, to),
         })),
-        Said::Link { from, to, follow } => asked(two(thread, from, to, &|from, to| {
-            let real = if *follow { std::fs::canonicalize(from).ok() } else { None };
-            Request::link(real.as_deref().unwrap_or(from), to)
-        })),
+        Said::Link { from, to, follow: false } => asked(two(thread, from, to, &|from, to| Request::link(from, to))),
+        Said::Link { from, to, follow: true } => {
+            asked(followed(thread, from).and_then(|from| two(thread, &from, to, &|from, to| Request::link(from, to))))
+        }
         Said::Execute { at: place, .. } => match named(thread, place) {
             Err(why) => unknown(said, why),
             Ok(named) => What::Asked(executed(Request::exec(&named.path).seen_from(&named.view()))),
@@ -376,6 +394,15 @@ fn two(
 ) -> Result<Request, &'static str> {
     let (from, to) = (named(thread, from)?, named(thread, to)?);
     Ok(make(&from.whole()?, &to.whole()?).seen_from(&from.view()))
+}
+
+/// Where a path leads if its last name is a link, in the program's own view: what /proc/self is depends on it.
+fn followed(thread: i32, at: &At) -> Result<At, &'static str> {
+    let named = named(thread, at)?;
+    let real = Request::read(&named.path).seen_from(&named.view());
+    let within = real.path().and_then(|path| path.strip_prefix(&named.root).ok()).ok_or(NOWHERE)?;
+    let path = Path::new("/").join(within).into_os_string();
+    Ok(At { dir: at.dir, in_root: false, path: Ok(path) })
 }
 
 /// The file, and what else is executed and read for it to start.
@@ -415,6 +442,8 @@ fn opened(flags: u64) -> Open {
     if how.contains(Open::TEMPORARY) { how - Open::DIRECTORY } else { how }
 }
 
+const NOWHERE: &str = "where the link leads cannot be known";
+const NO_NAME: &str = "its file has no name any more";
 const NO_SOCKET: &str = "its socket cannot be looked at";
 const NO_ADDRESS: &str = "its address cannot be read";
 
@@ -448,7 +477,7 @@ fn bound(thread: i32, fd: i32, address: &[u8]) -> Result<Request, &'static str> 
         return Ok(if udp { Request::bind_udp(port) } else { Request::bind_tcp(port) });
     }
     let path = unix_path(address).ok_or(NO_ADDRESS)?;
-    let named = named(thread, &At { dir: libc::AT_FDCWD, path: Ok(path) })?;
+    let named = named(thread, &At { dir: libc::AT_FDCWD, in_root: false, path: Ok(path) })?;
     Ok(Request::mknod(&named.path, FileKind::Socket).seen_from(&named.view()))
 }
 
@@ -467,7 +496,7 @@ fn connected(thread: i32, fd: i32, address: &[u8]) -> Result<Request, &'static s
     match unix_path(address) {
         None => Ok(Request::connect_abstract()),
         Some(path) => {
-            let named = named(thread, &At { dir: libc::AT_FDCWD, path: Ok(path) })?;
+            let named = named(thread, &At { dir: libc::AT_FDCWD, in_root: false, path: Ok(path) })?;
             Ok(Request::connect_unix(&named.path).seen_from(&named.view()))
         }
     }

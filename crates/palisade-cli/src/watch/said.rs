@@ -11,6 +11,8 @@ use crate::sys::watch as sys;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
     pub dir: i32,
+    /// That folder is the root (RESOLVE_IN_ROOT).
+    pub in_root: bool,
     /// Or why it cannot be read.
     pub path: Result<OsString, Unread>,
 }
@@ -52,6 +54,8 @@ pub enum Said {
         follow: bool,
     },
     Truncate(At),
+    /// A file that is open.
+    TruncateOpen(At),
     Execute {
         at: At,
         follow: bool,
@@ -100,13 +104,16 @@ struct Memory {
 
 /// Reads a call.
 pub fn read(thread: i32, arch: u32, call: Call, arguments: [u64; 6]) -> Said {
-    Memory { process: thread, narrow: arch == I386 }.said(call, arguments)
+    let narrow = arch == I386;
+    // By `int $0x80` a 64-bit program can make such a call with whole registers, of which the kernel takes the lower half.
+    let arguments = if narrow { arguments.map(|argument| argument & 0xffff_ffff) } else { arguments };
+    Memory { process: thread, narrow }.said(call, arguments)
 }
 
 impl Memory {
     fn said(&self, call: Call, a: [u64; 6]) -> Said {
-        let at = |dir: u64, path: u64| At { dir: dir as i32, path: self.string(path) };
-        let here = |path: u64| At { dir: AT_FDCWD, path: self.string(path) };
+        let at = |dir: u64, path: u64| At { dir: dir as i32, in_root: false, path: self.string(path) };
+        let here = |path: u64| At { dir: AT_FDCWD, in_root: false, path: self.string(path) };
         let has = |flags: u64, flag: i32| flags & flag as u64 != 0;
         match call {
             Call::Open => Said::Open { at: here(a[0]), flags: a[1] },
@@ -116,10 +123,15 @@ impl Memory {
             }
             Call::OpenAt => Said::Open { at: at(a[0], a[1]), flags: a[2] },
             Call::OpenAt2 => {
-                let how = self.words::<1>(a[2], 8).unwrap_or_default();
-                Said::Open { at: at(a[0], a[1]), flags: how[0] }
+                // struct open_how: flags, mode, resolve.
+                let [flags, _, resolve] = self.words::<3>(a[2], 8).unwrap_or_default();
+                let in_root = resolve & libc::RESOLVE_IN_ROOT != 0;
+                Said::Open { at: At { in_root, ..at(a[0], a[1]) }, flags }
             }
             Call::Truncate | Call::Truncate64 => Said::Truncate(here(a[0])),
+            Call::Ftruncate | Call::Ftruncate64 => {
+                Said::TruncateOpen(At { dir: a[0] as i32, in_root: false, path: Ok(OsString::new()) })
+            }
             Call::Mkdir => Said::Make { at: here(a[0]), mode: libc::S_IFDIR.into(), device: 0 },
             Call::MkdirAt => Said::Make { at: at(a[0], a[1]), mode: libc::S_IFDIR.into(), device: 0 },
             Call::Mknod => Said::Make { at: here(a[0]), mode: a[1], device: a[2] },
@@ -157,7 +169,7 @@ impl Memory {
             Call::SendMsg | Call::SendMmsg => {
                 let wide = if self.narrow { 4 } else { 8 };
                 let [name, len] = self.words::<2>(a[1], wide).unwrap_or_default();
-                Said::Connect { fd: a[0] as i32, address: self.address(name, len & 0xffff_ffff), sends: true }
+                Said::Connect { fd: a[0] as i32, address: self.address(name, len), sends: true }
             }
             Call::OldSockets => match calls::of_socketcall(a[0]) {
                 Some(call) => match self.words::<6>(a[1], 4) {
@@ -227,7 +239,8 @@ impl Memory {
 
     /// The address of a socket; empty if there is none.
     fn address(&self, address: u64, len: u64) -> Vec<u8> {
-        let mut bytes = vec![0; len.min(ADDRESS_MAX) as usize];
+        // An int, of which the kernel ignores the upper half of the register.
+        let mut bytes = vec![0; (len & 0xffff_ffff).min(ADDRESS_MAX) as usize];
         let read =
             if address == 0 { 0 } else { sys::read_memory(self.process, address, &mut bytes).unwrap_or(0) };
         bytes.truncate(read);
