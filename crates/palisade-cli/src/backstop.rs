@@ -207,6 +207,9 @@ pub fn filter(closed: Closed) -> Vec<Instruction> {
 /// and so does what is closed, if the watcher is to see and to refuse that. Without a watcher what stops fails. io_uring is
 /// closed in any case, for what goes through it would not be seen; and so are listeners (seccomp_unotify(2)), which
 /// come before whoever watches, and could let through what he would refuse.
+///
+/// Nor are the watcher's own limits (prlimit(2)) the program's to set, which takes no more than to be the same user: one who
+/// can open no file says of nothing who refused it, and one who can write none says nothing.
 pub fn watched_filter(closed: Closed, watcher: Watcher) -> Vec<Instruction> {
     for_abis(ABIS, Closed { io_uring: true, ..closed }, watcher)
 }
@@ -216,10 +219,10 @@ pub fn watched_filter(closed: Closed, watcher: Watcher) -> Vec<Instruction> {
 pub enum Watcher {
     /// There is none.
     None,
-    /// The calls that Landlock decides on; what is closed the kernel refuses.
-    OfCalls,
+    /// The calls that Landlock decides on; what is closed the kernel refuses. With the watcher's number.
+    OfCalls(i32),
     /// What is closed too, which the watcher refuses.
-    OfAll,
+    OfAll(i32),
 }
 
 /// What a filter says of a call: the error number if it refuses it. For the watcher, who is asked in its place.
@@ -281,11 +284,14 @@ fn of_abi(abi: &Abi, closed: Closed, watcher: Watcher) -> Vec<Instruction> {
     on(abi.socketcall, closed.any_socket() || closed.fast_open, socketcall(closed));
     on(abi.ioctl, closed.typing, typing());
     on(IO_URING_SETUP, closed.io_uring, vec![refuse(EPERM)]);
-    if watcher == Watcher::OfAll {
+    if let Watcher::OfAll(_) = watcher {
         on_number.iter_mut().for_each(|(_, block)| stop_what_is_refused(block));
     }
-    if watcher != Watcher::None {
+    if let Watcher::OfCalls(process) | Watcher::OfAll(process) = watcher {
         watch(abi.audit_arch, &mut on_number);
+        if let Some(prlimit) = calls::prlimit(abi.audit_arch) {
+            on_number.push((prlimit, no_limits_of(process)));
+        }
         if let Some(seccomp) = calls::seccomp(abi.audit_arch) {
             on_number.push((seccomp, no_listener()));
         }
@@ -311,6 +317,14 @@ fn no_listener() -> Vec<Instruction> {
     const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
     let mut all = vec![op(LOAD, argument(1))];
     all.extend(branch(IF_ANY_BIT, NEW_LISTENER, vec![refuse(libc::EBUSY)]));
+    all.push(allow());
+    all
+}
+
+/// prlimit64(pid, …). In a name space of processes of its own a program does not see the watcher, so that he has no other number.
+fn no_limits_of(process: i32) -> Vec<Instruction> {
+    let mut all = vec![op(LOAD, argument(0))];
+    all.extend(if_equal(process as u32, vec![refuse(EPERM)]));
     all.push(allow());
     all
 }

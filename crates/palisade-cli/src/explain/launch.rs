@@ -69,12 +69,13 @@ impl Launch<'_> {
             Part::Old(mut line) => {
                 let mut number = [0; 4];
                 line.read_exact(&mut number).map_err(failed)?;
-                sys::may_be_watched_by(i32::from_ne_bytes(number));
+                let watcher = i32::from_ne_bytes(number);
+                sys::may_be_watched_by(watcher);
                 line.write_all(&[0]).map_err(failed)?;
                 line.read_exact(&mut number).map_err(failed)?;
                 match i32::from_ne_bytes(number) {
-                    0 => Ok(Watcher::OfAll),
-                    ONLY_CALLS => Ok(Watcher::OfCalls),
+                    0 => Ok(Watcher::OfAll(watcher)),
+                    ONLY_CALLS => Ok(Watcher::OfCalls(watcher)),
                     errno => Err(Failure::new(format!(
                         "COMMAND cannot be watched: {}; is it watched already, as by strace, or does a sandbox around \
                          palisade forbid ptrace?",

@@ -137,6 +137,15 @@ pub fn seccomp(arch: u32) -> Option<u32> {
     }
 }
 
+/// The number of prlimit64(2).
+pub fn prlimit(arch: u32) -> Option<u32> {
+    match arch {
+        X86_64 => Some(302),
+        I386 => Some(340),
+        _ => None,
+    }
+}
+
 /// Calls of socketcall(2), which i386 has besides those proper.
 pub fn of_socketcall(number: u64) -> Option<Call> {
     Some(match number {
