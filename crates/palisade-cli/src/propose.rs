@@ -25,7 +25,7 @@ pub struct World<'a> {
     pub dir: PathBuf,
     pub is_dir: &'a dyn Fn(&Path) -> bool,
     pub exists: &'a dyn Fn(&Path) -> bool,
-    /// Whether it was made since COMMAND was started.
+    /// Whether it was made since COMMAND was started, or is reached through a link now.
     pub is_new: &'a dyn Fn(&Path) -> bool,
 }
 

@@ -158,7 +158,9 @@ impl Launch<'_> {
                 // Not every file system keeps when a file was made.
                 is_new: &|path: &Path| {
                     let made = path.symlink_metadata().and_then(|metadata| metadata.created());
-                    made.is_ok_and(|made| made > begun)
+                    // Where a link leads that has taken its place since, nobody has asked for.
+                    let leads = path.canonicalize();
+                    made.is_ok_and(|made| made > begun) || leads.is_ok_and(|leads| leads != path)
                 },
             },
         };

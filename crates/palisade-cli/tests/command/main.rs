@@ -1,5 +1,6 @@
 //! The command `palisade`, as root (if the tests run as root) and as an ordinary user.
 
+mod attacks;
 mod backstop;
 mod built_in;
 mod ceilings;
