@@ -181,7 +181,8 @@ fn way_there(thread: i32, said: &Said, request: &Request) -> Ordinary {
             vec![(from.clone(), request.path()), (to.clone(), request.other_path())]
         }
         Said::Bind { address, .. } | Said::Connect { address, .. } => {
-            let path = unix_path(address).map(|path| At { dir: libc::AT_FDCWD, path: Ok(path) });
+            let path =
+                unix_path(address).map(|path| At { dir: libc::AT_FDCWD, path: Ok(path), in_root: false });
             path.map(|at| (at, request.path())).into_iter().collect()
         }
         _ => Vec::new(),
@@ -358,10 +359,13 @@ fn what(thread: i32, said: &Said) -> What {
             true => Request::exchange(from, to),
             false => Request::rename(from, to),
         })),
-        Said::Link { from, to, follow: false } => asked(two(thread, from, to, &|from, to| Request::link(from, to))),
-        Said::Link { from, to, follow: true } => {
-            asked(followed(thread, from).and_then(|from| two(thread, &from, to, &|from, to| Request::link(from, to))))
+        Said::Link { from, to, follow: false } => {
+            asked(two(thread, from, to, &|from, to| Request::link(from, to)))
         }
+        Said::Link { from, to, follow: true } => asked(
+            followed(thread, from)
+                .and_then(|from| two(thread, &from, to, &|from, to| Request::link(from, to))),
+        ),
         Said::Execute { at: place, .. } => match named(thread, place) {
             Err(why) => unknown(said, why),
             Ok(named) => What::Asked(executed(Request::exec(&named.path).seen_from(&named.view()))),

@@ -69,7 +69,8 @@ fn truncating_an_open_file_is_seen() {
     each_way(|user, program, options| {
         let file = user.file("file", "x");
         let grant = format!("write_file:{}", file.display());
-        let ran = attack(user, options, &["--allow", &grant], &[program, "ftruncate", file.to_str().unwrap()]);
+        let ran =
+            attack(user, options, &["--allow", &grant], &[program, "ftruncate", file.to_str().unwrap()]);
         assert_eq!(ran.stdout, "13\n", "{}", ran.stderr);
         contains(&ran, &format!("truncate {} (truncate)", file.display()));
     });
