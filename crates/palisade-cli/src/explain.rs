@@ -98,6 +98,8 @@ pub enum Cause {
     Filter(&'static str),
     /// Landlock, wherever files are restricted.
     Always(&'static str),
+    /// That nothing that is confined gains rights (no_new_privs).
+    NoNewRights,
     /// That it is watched.
     Watching(&'static str),
     /// Owner, mode or capabilities.
@@ -115,6 +117,7 @@ impl Cause {
             Cause::Policy { .. } => "landlock",
             Cause::Filter(_) => "seccomp",
             Cause::Always(_) => "landlock",
+            Cause::NoNewRights => "no-new-privs",
             Cause::Watching(_) => "explain",
             Cause::Permissions(_) => "permissions",
             Cause::Other => "other",
@@ -123,7 +126,7 @@ impl Cause {
     }
 
     pub fn is_palisade(&self) -> bool {
-        matches!(self, Cause::Policy { .. } | Cause::Filter(_) | Cause::Always(_) | Cause::Watching(_))
+        !matches!(self, Cause::Permissions(_) | Cause::Other | Cause::Unsure(_))
     }
 }
 
@@ -196,14 +199,19 @@ fn propose(
     wanted: Vec<(usize, Wanted)>,
     stack: &Stack<'_>,
 ) -> Vec<Proposed> {
-    let (places, wanted): (Vec<usize>, Vec<Wanted>) = wanted.into_iter().unzip();
-    let allowed = |preset: Preset, at: usize| {
-        let event = &explained[places[at]].refusal.event;
+    let allows = |preset: Preset, place: usize| {
         let allowed =
             |request| stack.domain.decide(request).is_allowed() || (stack.preset_allows)(preset, request);
-        matches!(&event.what, What::Asked(requests) if requests.iter().all(allowed))
+        matches!(&explained[place].refusal.event.what, What::Asked(all) if all.iter().all(allowed))
     };
-    let proposal = propose::propose(&wanted, &stack.world, &allowed);
+    // Which port a UDP socket is for nobody knows yet. As soon as one is granted the filter lets all through.
+    let udp = |e: &Explained<'_>| matches!(&e.refusal.event.what, What::Closed(closing) if is_udp(closing));
+    let by_udp: Vec<usize> = (0..explained.len()).filter(|place| udp(&explained[*place])).collect();
+    let by_dns = |place: usize| !by_udp.is_empty() && allows(Preset::Dns, place);
+    let (named, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(place, _)| by_dns(*place));
+    let (places, wanted): (Vec<usize>, Vec<Wanted>) = wanted.into_iter().unzip();
+    let allowed_by = |preset: Preset, at: usize| allows(preset, places[at]);
+    let proposal = propose::propose(&wanted, &stack.world, &allowed_by);
     for &place in &places {
         explained[place].options = Ok(Vec::new());
     }
@@ -219,15 +227,14 @@ fn propose(
     for (at, held) in proposal.held {
         explained[places[at]].options = Err(NoOption::Held(held));
     }
-    let udp = |e: &Explained<'_>| matches!(&e.refusal.event.what, What::Closed(closing) if is_udp(closing));
-    if explained.iter().any(udp) {
-        // Which port it is for nobody knows yet. As soon as one is granted the filter lets all through.
-        let dns: Vec<OsString> = vec!["--preset".into(), Preset::Dns.name().into()];
+    let dns: Vec<OsString> = vec!["--preset".into(), Preset::Dns.name().into()];
+    let by_dns: Vec<usize> = by_udp.into_iter().chain(named.into_iter().map(|(place, _)| place)).collect();
+    if !by_dns.is_empty() {
         let at = options.iter().position(|option| option.words == dns).unwrap_or(options.len());
         if at == options.len() {
             options.push(Proposed { words: dns, serves: Vec::new() });
         }
-        explained.iter_mut().filter(|e| udp(e)).for_each(|e| e.options = Ok(vec![at]));
+        by_dns.into_iter().for_each(|place| explained[place].options = Ok(vec![at]));
     }
     options
 }
@@ -250,11 +257,15 @@ fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOptio
     if !explained.cause.is_palisade() {
         return Err(NoOption::NotOurs);
     }
+    if event.changed {
+        return Err(NoOption::Because("it may not be what was asked for".to_owned()));
+    }
     if let Some(why) = &explained.besides {
         return Err(NoOption::Because(format!("ordinary permissions refuse it too: {why}")));
     }
     match (&explained.cause, &event.what) {
         (Cause::Policy { decisions, .. }, What::Asked(_)) => granting(decisions, event, stack),
+        (Cause::NoNewRights, _) => Err(NoOption::Because("no option changes that".to_owned())),
         (Cause::Watching(_), _) => Err(NoOption::Because("without --explain it is allowed".to_owned())),
         (_, What::Closed(closing)) => Err(NoOption::Because(opened_by(closing).to_owned())),
         _ => Err(NoOption::Because(
@@ -324,6 +335,7 @@ fn cause(event: &Event, stack: &Stack<'_>) -> Option<Cause> {
             "what goes through io_uring cannot be seen, so that it is refused to a program that is watched",
         ),
         What::Closed(closing) => Cause::Filter(closed(closing)),
+        What::SetId(_) => Cause::NoNewRights,
         What::Trace => Cause::Watching("a program that is watched cannot be watched by another"),
         What::Mount(_) => match permissions {
             Some(permissions) => permissions,
@@ -386,6 +398,7 @@ fn asked(what: &What) -> String {
             Closing::OldSocket => "make a socket (socketcall)".to_owned(),
         },
         What::Mount(what) => (*what).to_owned(),
+        What::SetId(path) => format!("have the rights of the owner or group of {}", printable(path)),
         What::Trace => "watch a process (ptrace)".to_owned(),
         What::Unknown { what, .. } => printable(what).to_string(),
     }

@@ -167,6 +167,9 @@ fn stopped(
             if thread == watch.program {
                 tell(Told::Started);
             }
+            if let Some(event) = watched.executed(thread) {
+                tell(Told::Refused(event));
+            }
             sys::go_on(thread, 0)
         }
         EVENT_STOP => {

@@ -62,6 +62,8 @@ const SHARED: &[Entry] = &[
 const STDIO: &[Entry] = &[
     (DEVICE, &["/dev/null", "/dev/full"]),
     (R, &["/dev/zero", "/dev/random", "/dev/urandom", "/proc/self/fd", "/proc/self/cmdline"]),
+    // What is linked with libselinux reads it first of all, as ls and cp are.
+    (R, &["/proc/filesystems"]),
     (R, &["/etc/localtime", "/etc/timezone", "/etc/locale.alias", "/usr/lib/locale", "/usr/share/locale"]),
     (R, &["/usr/share/zoneinfo", "/usr/share/common-licenses", "/usr/share/i18n"]),
     (R, &["/proc/sys/kernel/ngroups_max", "/proc/sys/kernel/cap_last_cap", "/proc/sys/vm/overcommit_memory"]),
@@ -124,7 +126,7 @@ const SYSTEM: &[Entry] = &[
     (RX, &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]),
     (RX, &["/nix/store", "/gnu/store", "/run/current-system/sw"]),
     (DEVICE, &["/dev/null", "/dev/full"]),
-    (R, &["/dev/zero", "/dev/random", "/dev/urandom"]),
+    (R, &["/dev/zero", "/dev/random", "/dev/urandom", "/proc/filesystems"]),
     (R, &["/etc/ld.so.conf", "/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/ld.so.conf.d"]),
     (R, &["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hostname", "/etc/hosts", "/etc/services"]),
     (

@@ -283,7 +283,9 @@ impl Out {
                 say::line(text);
                 Ok(())
             }
-            Out::File(file) => writeln!(file, "{text}"),
+            Out::File(file) => writeln!(file, "{text}").map_err(|error| {
+                say::line(&format!("--output: what was refused cannot be written: {error}"))
+            }),
         };
     }
 }

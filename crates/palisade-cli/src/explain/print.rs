@@ -56,6 +56,7 @@ fn why(explained: &Explained<'_>) -> String {
         Cause::Policy { missing, .. } => missing.clone(),
         Cause::Filter(what) => format!("seccomp closes {what}, which this kernel's Landlock cannot restrict"),
         Cause::Always(why) | Cause::Watching(why) => (*why).to_owned(),
+        Cause::NoNewRights => "nothing that is confined gains rights by being executed".to_owned(),
         Cause::Permissions(why) => why.clone(),
         Cause::Other => {
             "neither this policy nor ordinary permissions refuse it: another sandbox does, around \
@@ -166,7 +167,7 @@ pub fn line_for_people(explained: &Explained<'_>, options: &[Proposed]) -> Strin
         Err(why) => why_no_option(why),
     };
     let perhaps = explained.cause.is_palisade() || matches!(explained.cause, Cause::Unsure(_));
-    let by = if perhaps { "refused to" } else { "refused, not by palisade, to" };
+    let by = if perhaps { "refused to" } else { "refused, not by this policy, to" };
     match add {
         Some(add) => format!("{by} {line}; {add}"),
         None => format!("{by} {line}"),
@@ -245,7 +246,7 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
     });
     section("Whether palisade refused it cannot be said for", unsure.collect());
     let others = others.iter().map(|explained| (*explained, with_errno(explained, &why(explained))));
-    section("Not refused by palisade", others.collect());
+    section("Not refused by this policy", others.collect());
     if explanation.more {
         lines.push("  There were more, which are not listed.".to_owned());
     }

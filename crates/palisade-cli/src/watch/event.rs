@@ -46,6 +46,8 @@ pub enum What {
     Mount(&'static str),
     /// To look into another process, which is for the watcher alone.
     Trace,
+    /// The rights of a program's owner or group (set-user-ID, set-group-ID), which it was executed without.
+    SetId(PathBuf),
     /// What cannot be said exactly, and why.
     Unknown { what: String, why: &'static str },
 }
@@ -102,6 +104,19 @@ impl Watched {
             _ => Closing::OldSocket,
         };
         Event { what: What::Closed(closing), errno, ..made(thread) }
+    }
+
+    /// A program is executed: whether it would have other rights if it were not confined.
+    pub fn executed(&self, thread: i32) -> Option<Event> {
+        let meta = std::fs::metadata(format!("/proc/{thread}/exe")).ok()?;
+        let own = self.own.as_ref()?;
+        let gains_user = meta.mode() & libc::S_ISUID != 0 && meta.uid() != own.files_user();
+        // Without execution by the group it is no such program: inode(7).
+        let set_group = libc::S_ISGID | libc::S_IXGRP;
+        let gains_group = meta.mode() & set_group == set_group && meta.gid() != own.files_group();
+        let event = made(thread);
+        let path = event.program.clone().filter(|_| gains_user || gains_group)?;
+        Some(Event { what: What::SetId(path), errno: libc::EPERM, ..event })
     }
 
     /// A call failed. `None` if that is no matter of permissions.

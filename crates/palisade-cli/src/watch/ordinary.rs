@@ -12,6 +12,7 @@ use super::field_of;
 use super::said::Said;
 use crate::sys::watch as sys;
 
+pub const CAP_DAC_OVERRIDE: u32 = 1;
 pub const CAP_FOWNER: u32 = 3;
 pub const CAP_KILL: u32 = 5;
 pub const CAP_NET_BIND_SERVICE: u32 = 10;
@@ -46,13 +47,36 @@ impl Identity {
         self.capabilities & !set != 0
     }
 
-    fn files_user(&self) -> u32 {
+    pub fn files_user(&self) -> u32 {
         self.users.last().copied().unwrap_or(u32::MAX)
+    }
+
+    pub fn files_group(&self) -> u32 {
+        self.groups[0].split_whitespace().last().and_then(|group| group.parse().ok()).unwrap_or(u32::MAX)
     }
 }
 
 /// Asks for what a call asked for, as `own`, who has the same rights.
 pub fn ask(own: &Identity, said: &Said, request: &Request) -> Ordinary {
+    let capability = match said {
+        Said::Signal { .. } => (CAP_KILL, "kill"),
+        Said::Remove { .. } | Said::Rename { .. } => (CAP_FOWNER, "dac_override,fowner"),
+        // These say it themselves.
+        Said::Make { .. } | Said::Bind { .. } => return asked(own, said, request),
+        _ => (CAP_DAC_OVERRIDE, "dac_override"),
+    };
+    match asked(own, said, request) {
+        Ordinary::Refuse(why) if own.files_user() == 0 && !own.has(capability.0) => {
+            Ordinary::Refuse(format!(
+                "{why}; root may all the same, but palisade takes that away: --keep-caps {} keeps it",
+                capability.1
+            ))
+        }
+        ordinary => ordinary,
+    }
+}
+
+fn asked(own: &Identity, said: &Said, request: &Request) -> Ordinary {
     let (path, other) = (request.path(), request.other_path());
     match said {
         Said::Open { flags, .. } => {
