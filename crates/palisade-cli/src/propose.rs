@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 
 use palisade::{Grant, Preset, Rights};
 
-pub use self::secrets::{holds_secret, secret};
+pub use self::secrets::holds_secret;
+#[cfg(test)]
+use self::secrets::secret;
 pub use self::wide::too_wide;
 
 /// What is to be known of the system.
 pub struct World<'a> {
-    /// The caller's own; /root and each in /home is one too.
+    /// The caller's own, without links; /root and each in /home is one too.
     pub home: Option<PathBuf>,
     /// The folder in which COMMAND starts, whole.
     pub dir: PathBuf,
@@ -168,7 +170,7 @@ impl<'a> Asked<'a> {
             let mut reasons = Vec::new();
             for grant in &wanted.grants {
                 let Grant::Path { path, rights } = grant else { continue };
-                let Some(what) = secret(path, world) else { continue };
+                let Some(what) = secrets::sensitive(path, *rights, world) else { continue };
                 secrets.entry(path.clone()).or_insert((Rights::empty(), what)).0 |= *rights;
                 reasons.push(Held::Secret { path: path.clone(), what });
             }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use palisade::{Domain, Kernel, Plan, Policy, Preset, Request, Rights, printable};
@@ -149,10 +149,15 @@ impl Launch<'_> {
             closes_io_uring: self.closed.io_uring,
             files: self.plans.iter().any(|plan| plan.enforced().intersects(Rights::FS)),
             world: World {
+                // As what was refused is named: without links, which a home often has on its way (/home is /var/home).
                 home: std::env::var_os("HOME")
-                    .map(Into::into)
-                    .filter(|home: &std::path::PathBuf| home.is_absolute()),
-                dir: self.args.chdir.as_ref().map_or(dir.clone(), |chdir| dir.join(chdir)),
+                    .map(PathBuf::from)
+                    .filter(|home| home.is_absolute())
+                    .map(|home| home.canonicalize().unwrap_or(home)),
+                dir: self.args.chdir.as_ref().map_or(dir.clone(), |chdir| {
+                    let dir = dir.join(chdir);
+                    dir.canonicalize().unwrap_or(dir)
+                }),
                 is_dir: &|path: &Path| path.is_dir(),
                 exists: &|path: &Path| path.symlink_metadata().is_ok(),
                 // Not every file system keeps when a file was made.

@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use palisade::Rights;
+
 use super::World;
 
 /// Where it is, and what it is.
@@ -309,6 +311,59 @@ pub(super) const INSTALLED: &[&str] = &[
     "/etc/pki/ca-trust",
     "/etc/ca-certificates",
 ];
+
+const STARTED: &str = "what is written there is run outside";
+
+/// What may be read, and not written: commands in it are run by what is not confined.
+pub(super) const RUN_OUTSIDE: &[Row] = &[
+    ("~/.bash_aliases", STARTED),
+    ("~/.bash_login", STARTED),
+    ("~/.bash_logout", STARTED),
+    ("~/.bash_profile", STARTED),
+    ("~/.bashrc", STARTED),
+    ("~/.config/autostart", STARTED),
+    ("~/.config/environment.d", STARTED),
+    ("~/.config/fish", STARTED),
+    ("~/.config/git/config", STARTED),
+    ("~/.config/systemd", STARTED),
+    ("~/.emacs", STARTED),
+    ("~/.emacs.d", STARTED),
+    ("~/.gitconfig", STARTED),
+    ("~/.local/bin", STARTED),
+    ("~/.local/share/applications", STARTED),
+    ("~/.local/share/systemd", STARTED),
+    ("~/.profile", STARTED),
+    ("~/.ssh", STARTED),
+    ("~/.tmux.conf", STARTED),
+    ("~/.vimrc", STARTED),
+    ("~/.xinitrc", STARTED),
+    ("~/.xprofile", STARTED),
+    ("~/.xsession", STARTED),
+    ("~/.zlogin", STARTED),
+    ("~/.zprofile", STARTED),
+    ("~/.zshenv", STARTED),
+    ("~/.zshrc", STARTED),
+    ("/etc/bash.bashrc", STARTED),
+    ("/etc/cron*", STARTED),
+    ("/etc/ld.so.preload", STARTED),
+    ("/etc/profile", STARTED),
+    ("/etc/profile.d", STARTED),
+    ("/etc/systemd", STARTED),
+    ("/var/spool/cron", STARTED),
+];
+/// Of those above, what is run by nobody: what ssh writes itself.
+const NOT_RUN: [&str; 2] = ["~/.ssh/known_hosts", "~/.ssh/known_hosts.old"];
+
+/// As [`secret`], for these rights: what is no secret may be run by others, once it is written.
+pub(super) fn sensitive(path: &Path, rights: Rights, world: &World<'_>) -> Option<&'static str> {
+    let written = || {
+        let spot = Spot::of(path, world);
+        let run = RUN_OUTSIDE.iter().find(|(pattern, _)| spot.is_below(pattern));
+        run.filter(|_| !NOT_RUN.iter().any(|pattern| spot.is_below(pattern))).map(|(_, what)| *what)
+    };
+    let writes = !(rights - Rights::RX).is_empty();
+    secret(path, world).or_else(|| if writes { written() } else { None })
+}
 
 /// What is at a path, or above it, if it is a secret or the socket of a daemon that does anything for whoever reaches it.
 pub fn secret(path: &Path, world: &World<'_>) -> Option<&'static str> {

@@ -137,3 +137,38 @@ fn what_a_link_has_taken_the_place_of_is_not_proposed() {
         assert!(!ran.stderr.contains(&format!("--rx {}\n", tool.display())), "{}", ran.stderr);
     });
 }
+
+#[test]
+fn a_home_behind_a_link_is_a_home() {
+    each_user(|user| {
+        if !can_attack(user) {
+            return;
+        }
+        let home = user.folder("home");
+        user.folder("home/.aws");
+        let (secret, link) = (user.file("home/.aws/credentials", "key"), user.home().join("link"));
+        std::os::unix::fs::symlink(&home, &link).unwrap();
+        let mut command = user.command(user.binary());
+        command.args(["run", "--explain", "--rx", "/usr", "--", "cat"]).arg(&secret).env("HOME", &link);
+        let ran = Ran::of(user, command);
+        contains(&ran, "sensitive (credentials of a cloud)");
+    });
+}
+
+#[test]
+fn what_is_run_outside_is_not_proposed_to_be_written() {
+    each_user(|user| {
+        if !can_attack(user) {
+            return;
+        }
+        user.folder(".ssh");
+        for name in [".bashrc", ".ssh/config"] {
+            let file = user.file(name, "");
+            let script = format!("echo x >> {}", file.display());
+            let ran = user.palisade(["run", "--explain", "--", "sh", "-c", &script]);
+            contains(&ran, &format!("write {}", file.display()));
+            contains(&ran, "run outside");
+            assert!(!ran.stderr.contains(&format!("--rw {}", file.display())), "{}", ran.stderr);
+        }
+    });
+}
