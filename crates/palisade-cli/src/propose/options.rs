@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use palisade::{Grant, Ports, Rights};
@@ -100,23 +101,28 @@ impl<'a> Needs<'a> {
     fn fold(&self, groups: &mut Items, exact: &mut Items) {
         loop {
             settle_both(groups, exact);
-            let Some((folder, group)) = self.to_fold(groups, exact) else { return };
-            let is_folded = |path: &Path, item: &Item| {
-                path.parent() == Some(folder.as_path()) && same(item.rights, group)
-            };
-            let folded: Vec<PathBuf> = groups
-                .iter()
-                .filter(|(path, item)| is_folded(path, item))
-                .map(|(path, _)| path.clone())
-                .collect();
-            let askers = folded.iter().filter_map(|path| groups.remove(path)).flat_map(|item| item.askers);
-            let askers = askers.collect();
-            groups.insert(folder, Item { rights: group, askers });
+            let found = self.to_fold(groups, exact);
+            if found.is_empty() {
+                return;
+            }
+            for (folder, group) in found {
+                let is_folded = |path: &Path, item: &Item| {
+                    path.parent() == Some(folder.as_path()) && same(item.rights, group)
+                };
+                let folded: Vec<PathBuf> = below(groups, &folder)
+                    .filter(|(path, item)| is_folded(path, item))
+                    .map(|(path, _)| path.clone())
+                    .collect();
+                let askers =
+                    folded.iter().filter_map(|path| groups.remove(path)).flat_map(|item| item.askers);
+                let askers = askers.collect();
+                groups.insert(folder, Item { rights: group, askers });
+            }
         }
     }
 
-    /// The deepest folder of which many want the same group.
-    fn to_fold(&self, groups: &Items, exact: &Items) -> Option<(PathBuf, Rights)> {
+    /// The folders of which many want the same group: all of the deepest, for a program can have thousands.
+    fn to_fold(&self, groups: &Items, exact: &Items) -> Vec<(PathBuf, Rights)> {
         let mut many: BTreeMap<(usize, &Path, usize), usize> = BTreeMap::new();
         for (path, item) in groups {
             let group = GROUPS.iter().position(|(_, group)| same(*group, item.rights));
@@ -128,16 +134,22 @@ impl<'a> Needs<'a> {
             // What is right below the root, as /data, may be a whole disk.
             let named = folder == self.world.dir || folder.components().count() > 2;
             // Nothing that is only read is to be written or executed.
-            let same_use = |(path, item): (&PathBuf, &Item)| {
-                !path.starts_with(folder) || (group - Rights::RO - uses(item.rights)).is_empty()
-            };
-            named && (self.may_be_granted)(folder) && groups.iter().chain(exact).all(same_use)
+            let same_use = |(_, item): (&PathBuf, &Item)| (group - Rights::RO - uses(item.rights)).is_empty();
+            let all = || below(groups, folder).chain(below(exact, folder));
+            named && (self.may_be_granted)(folder) && all().all(same_use)
         };
         let found = many.iter().rev().filter(|(_, count)| **count >= MANY);
-        found
-            .map(|((_, folder, group), _)| (*folder, GROUPS[*group].1))
-            .find(|(folder, group)| may(folder, *group))
-            .map(|(folder, group)| (folder.to_owned(), group))
+        let mut found = found
+            .map(|((depth, folder, group), _)| (*depth, *folder, GROUPS[*group].1))
+            .filter(|(_, folder, group)| may(folder, *group))
+            .peekable();
+        let deepest = found.peek().map(|(depth, ..)| *depth);
+        let found = found.take_while(|(depth, ..)| Some(*depth) == deepest);
+        let mut all: Vec<(PathBuf, Rights)> =
+            found.map(|(_, folder, group)| (folder.to_owned(), group)).collect();
+        // What else is wanted of a folder may be had already when that is done.
+        all.dedup_by(|second, first| second.0 == first.0);
+        all
     }
 
     fn of_ports(&self) -> Vec<Proposed> {
@@ -160,6 +172,13 @@ impl<'a> Needs<'a> {
         }
         options
     }
+}
+
+/// What is at a path, and below it.
+fn below<'a>(items: &'a Items, folder: &'a Path) -> impl Iterator<Item = (&'a PathBuf, &'a Item)> {
+    items
+        .range::<Path, _>((Bound::Included(folder), Bound::Unbounded))
+        .take_while(move |(path, _)| path.starts_with(folder))
 }
 
 fn proposed(words: [OsString; 2], askers: &[(usize, Rights)]) -> Proposed {
