@@ -266,6 +266,9 @@ fn wants(explained: &Explained<'_>, stack: &Stack<'_>) -> Result<Wanted, NoOptio
     match (&explained.cause, &event.what) {
         (Cause::Policy { decisions, .. }, What::Asked(_)) => granting(decisions, event, stack),
         (Cause::NoNewRights, _) => Err(NoOption::Because("no option changes that".to_owned())),
+        (_, What::Trace) => Err(NoOption::Because(
+            "without --explain it is allowed among what the program has started".to_owned(),
+        )),
         (Cause::Watching(_), _) => Err(NoOption::Because("without --explain it is allowed".to_owned())),
         (_, What::Closed(closing)) => Err(NoOption::Because(opened_by(closing).to_owned())),
         _ => Err(NoOption::Because(

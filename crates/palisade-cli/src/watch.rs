@@ -192,7 +192,14 @@ fn stopped(
             sys::go_on(thread, 0)
         }
         0 => sys::go_on(thread, signal),
-        // Something was started, which is seen by itself.
+        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+            // It is seen by itself too, but perhaps after its parent's end; or it has been, and has ended.
+            let started = sys::event_message(thread)? as i32;
+            if Path::new(&format!("/proc/{started}")).exists() {
+                threads.entry(started).or_insert(None);
+            }
+            sys::go_on(thread, 0)
+        }
         _ => sys::go_on(thread, 0),
     }
 }

@@ -250,7 +250,7 @@ pub fn for_people(explanation: &Explanation<'_>, ended: &Ended<'_>, again: bool)
     if explanation.more {
         lines.push("  There were more, which are not listed.".to_owned());
     }
-    if explanation.options.is_empty() && ended.without_capabilities && failed(ended.status).is_some() {
+    if ours.is_empty() && ended.without_capabilities && failed(ended.status).is_some() && !again {
         lines.push(
             "If it needs root's special rights (capabilities), palisade has taken them away: --keep-caps NAME keeps one, as \
              dac_override (files of other users) or chown"

@@ -28,7 +28,7 @@ fn io_uring_is_closed_to_what_is_watched() {
 refused to cmd and what it started: 2 things
   No option is proposed for
       fio (7): use io_uring: what goes through io_uring cannot be seen, so that it is refused to a program that is watched; without --explain it is allowed
-      strace (7): watch a process (ptrace): a program that is watched cannot be watched by another; without --explain it is allowed
+      strace (7): watch a process (ptrace): a program that is watched cannot be watched by another; without --explain it is allowed among what the program has started
 "#]]
     );
 }
@@ -310,11 +310,14 @@ To allow it, add: --ro /home/u/data/one
 fn rights_that_a_program_would_gain() {
     let tree = Tree::new();
     let su = || Event { errno: libc::EPERM, ..event("su", What::SetId("/usr/bin/su".into())) };
-    assert_data_eq!(tree.text(Policy::new(), vec![su()]), str![[r#"
+    assert_data_eq!(
+        tree.text(Policy::new(), vec![su()]),
+        str![[r#"
 refused to cmd and what it started: one thing; it ended with exit status 1
   No option is proposed for
       su (7): have the rights of the owner or group of /usr/bin/su: nothing that is confined gains rights by being executed; no option changes that
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -334,7 +337,9 @@ fn what_the_preset_for_a_udp_socket_allows_needs_no_option_of_its_own() {
             Ended { name: Path::new("cmd"), status: Status::Exited(1), left: 0, without_capabilities: false };
         for_people(&explain(&refusals, stack), &ended, false)
     });
-    assert_data_eq!(tree.printed(&text), str![[r#"
+    assert_data_eq!(
+        tree.printed(&text),
+        str![[r#"
 refused to cmd and what it started: 3 things; it ended with exit status 1
   --ro /home/u/data/two
       dig (7): read /home/u/data/two (read_file)
@@ -342,5 +347,6 @@ refused to cmd and what it started: 3 things; it ended with exit status 1
       dig (7): make a UDP socket: seccomp closes UDP sockets, which this kernel's Landlock cannot restrict
       dig (7): read /home/u/data/one (read_file)
 To allow it, add: --preset dns --ro /home/u/data/two
-"#]]);
+"#]]
+    );
 }
