@@ -173,63 +173,51 @@ impl Launch<'_> {
         let reads = if asks(Explain::Exact) { Reads::All } else { Reads::Failed };
         let (live, json) = (asks(Explain::Live), self.args.json);
         if model.listened_to && !self.args.quiet {
-            out.say("somebody listens to seccomp here, as some containers do: what seccomp closes is refused, but not seen", false);
+            say::line(
+                "somebody listens to seccomp here, as some containers do: what seccomp closes is refused, but not seen",
+            );
         }
         let backstop = backstop::filter(Closed { io_uring: true, ..self.closed });
         let watch = Watch { program, reads, backstop: &backstop };
         let name = self.args.command.first().map_or(OsString::new(), OsString::clone);
+        let report = |refusals: &Refusals, status, left, again| {
+            let without_capabilities = model.without_capabilities;
+            let ended = Ended { name: Path::new(&name), status, left, without_capabilities };
+            let explanation = explain(refusals, &stack);
+            match json {
+                true => super::as_json(&explanation, &ended),
+                false => super::for_people(&explanation, &ended, again),
+            }
+        };
         let mut started = false;
         let mut refusals = Refusals::default();
         let mut end = None;
         watch::watch(&watch, |told| match told {
             Told::Started => started = true,
             Told::Refused(event) => {
-                let line = (live && started).then(|| one(&event, &stack, json)).flatten();
-                if refusals.add(event) {
-                    line.into_iter().for_each(|line| out.say(&line, json));
+                if refusals.add(event.clone()) && live && started {
+                    one(event, &stack, json).into_iter().for_each(|line| out.say(&line, json));
                 }
             }
             Told::Ended { status, left } => {
                 end = Some(status);
                 if started {
-                    let ended = Ended {
-                        name: Path::new(&name),
-                        status,
-                        left,
-                        without_capabilities: model.without_capabilities,
-                    };
-                    let explanation = explain(&refusals, &stack);
-                    let text = match json {
-                        true => super::as_json(&explanation, &ended),
-                        false => super::for_people(&explanation, &ended, false),
-                    };
-                    out.say(&text, json);
+                    out.say(&report(&refusals, status, left, false), json);
                 }
                 refusals = Refusals::default();
             }
         })?;
         if let (true, Some(status), false) = (started, end, refusals.all().is_empty()) {
-            let ended = Ended {
-                name: Path::new(&name),
-                status,
-                left: 0,
-                without_capabilities: model.without_capabilities,
-            };
-            let explanation = explain(&refusals, &stack);
-            let text = match json {
-                true => super::as_json(&explanation, &ended),
-                false => super::for_people(&explanation, &ended, true),
-            };
-            out.say(&text, json);
+            out.say(&report(&refusals, status, 0, true), json);
         }
         Ok(())
     }
 }
 
 /// One refusal as it happens.
-fn one(event: &Event, stack: &Stack<'_>, json: bool) -> Option<String> {
+fn one(event: Event, stack: &Stack<'_>, json: bool) -> Option<String> {
     let mut alone = Refusals::default();
-    alone.add(event.clone());
+    alone.add(event);
     let explanation = explain(&alone, stack);
     let explained = explanation.refusals.first()?;
     Some(match json {
