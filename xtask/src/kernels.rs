@@ -92,7 +92,7 @@ const MODEL: &str = "model";
 const OPERATIONS: u32 = 2000;
 /// What is explained against this kernel, for so many.
 const EXPLAINED: &str = "explained";
-const EXPLAINED_OPERATIONS: u32 = 300;
+const EXPLAINED_OPERATIONS: u32 = 100;
 /// The tests of the command that run everywhere: of what depends on the kernel.
 const COMMAND: &str = "backstop hygiene::descriptors";
 
