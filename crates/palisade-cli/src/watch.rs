@@ -85,12 +85,12 @@ pub fn watch(watch: &Watch<'_>, mut tell: impl FnMut(Told)) -> io::Result<()> {
     while let Some((thread, seen)) = sys::wait()? {
         let status = match seen {
             Seen::Stopped(code) => {
-                if let Err(error) = stopped(thread, code, watch, &mut threads, &watched, &mut tell)
+                match stopped(thread, code, watch, &mut threads, &watched, &mut tell) {
+                    Ok(()) => {}
                     // Killed meanwhile, it cannot be asked any more; its end is seen next.
-                    && error.raw_os_error() != Some(libc::ESRCH)
-                {
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     // It would stand there for good, and be seen again and again.
-                    sys::kill(thread);
+                    Err(_) => sys::kill(thread),
                 }
                 continue;
             }
