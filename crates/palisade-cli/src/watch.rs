@@ -13,11 +13,6 @@ mod said;
 
 pub use event::{Closing, Event, Ordinary, What};
 
-/// Whether this process has capabilities that are not in a set.
-pub fn has_capabilities_beyond(set: u64) -> bool {
-    ordinary::Identity::of("self").is_some_and(|own| own.has_beyond(set))
-}
-
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
@@ -31,6 +26,11 @@ use crate::sys::watch::{self as sys, Seen};
 /// Whether programs can be watched on this architecture.
 pub const fn exists() -> bool {
     cfg!(target_arch = "x86_64")
+}
+
+/// Whether this process has capabilities that are not in a set.
+pub fn has_capabilities_beyond(set: u64) -> bool {
+    ordinary::Identity::of("self").is_some_and(|own| own.has_beyond(set))
 }
 
 /// When the arguments of a call are read.
@@ -141,13 +141,8 @@ fn stopped(
                     .for_each(|e| tell(Told::Refused(e)));
                 return sys::go_on(thread, 0);
             }
-            if info.filter_data() != backstop::WATCHED {
-                // By a filter of the program's own, which has no watcher for it.
-                sys::refuse_call(thread, libc::ENOSYS)?;
-                return sys::go_on(thread, 0);
-            }
-            let Some(call) = call else {
-                // Ours stops no other call: it is one of the program's own that says the same.
+            let Some(call) = call.filter(|_| info.filter_data() == backstop::WATCHED) else {
+                // By a filter of the program's own, which has no watcher for it: ours says so, and stops no other call.
                 sys::refuse_call(thread, libc::ENOSYS)?;
                 return sys::go_on(thread, 0);
             };
