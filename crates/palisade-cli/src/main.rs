@@ -9,6 +9,8 @@ mod caps;
 mod check;
 mod completions;
 mod explain;
+#[cfg(test)]
+mod learn;
 mod man;
 mod policy;
 mod presets;

@@ -1,0 +1,3 @@
+//! The least policy with which a command runs again.
+
+mod write;
