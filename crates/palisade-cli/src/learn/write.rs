@@ -7,6 +7,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use palisade::{Ports, Rights, printable};
+use similar::TextDiff;
 
 use self::old::{Item, Merge, Old, Section};
 use crate::quote::is_harmful;
@@ -188,4 +189,26 @@ fn quoted(text: &str) -> String {
         _ => c.to_string(),
     };
     format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+/// What was changed, for people: a unified diff, of which each line can be printed. Empty where nothing was.
+pub fn diff(old: &str, new: &str, name: &str) -> String {
+    let diff = TextDiff::from_lines(old, new);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().iter_hunks() {
+        if text.is_empty() {
+            text = format!("--- {0}\n+++ {0}\n", printable(name));
+        }
+        text += &format!("{}\n", hunk.header());
+        for change in hunk.iter_changes() {
+            let line = change.value();
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            text += &format!("{}{}\n", change.tag(), printable(line));
+            if change.missing_newline() {
+                text += "\\ No newline at end of file\n";
+            }
+        }
+    }
+    text
 }

@@ -478,3 +478,16 @@ fn what_a_file_says_otherwise_is_an_error() {
         assert_eq!(write(old, "", &lines, &names()).unwrap_err(), error);
     }
 }
+
+#[test]
+fn a_difference_is_shown_line_by_line_and_can_be_printed() {
+    assert_eq!(diff("a\nb\n", "a\nb\n", "p.toml"), "");
+    let old: String = (1..=12).map(|n| format!("{n}\n")).collect();
+    let new = old.replace("2\n3", "2\n\u{1b}[2J\u{202e}\n3").replace("12\n", "twelve");
+    assert_eq!(
+        diff(&old, &new, "p\n.toml"),
+        "--- p\\n.toml\n+++ p\\n.toml\n@@ -1,5 +1,6 @@\n 1\n 2\n+\\u{1b}[2J\\u{202e}\n 3\n 4\n 5\n@@ -9,4 +10,4 @@\n 9\n 10\n 11\n\
+         -12\n+twelve\n\\ No newline at end of file\n"
+    );
+    assert_eq!(diff("", "a\r\n", "p"), "--- p\n+++ p\n@@ -0,0 +1 @@\n+a\n");
+}

@@ -376,5 +376,11 @@ proptest! {
             prop_assert!(now == then && (beside == was || beside == "]"), "{then}: {old}\n-> {text}");
         }
         prop_assert_eq!(write(&text, "", &lines, &names).unwrap(), text.clone(), "twice");
+        // Lines are changed where what gets longer begins or ends, and nowhere else.
+        let longer: BTreeSet<String> = lines.iter().flat_map(|line| said(&line.what, &names))
+            .map(|(place, _)| format!("{place:?}")).collect();
+        let changed = TextDiff::from_lines(&old, &text).iter_all_changes()
+            .filter(|change| change.tag() == similar::ChangeTag::Delete).count();
+        prop_assert!(changed <= 2 * longer.len(), "{}\n-> {}", old, text);
     }
 }
