@@ -1,14 +1,18 @@
 //! The command line, for clap.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+mod policy;
+mod start;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use palisade::{Abi, Grant, Policy, Ports, Preset, Rights, Rule, Stated, What, path};
+use palisade::Abi;
 
-use crate::{caps, quote};
+pub use self::policy::PolicyArgs;
+pub use self::start::StartArgs;
+use crate::learn::Fold;
 
 /// Confine a program to exactly the files, ports and sockets it needs.
 ///
@@ -37,6 +41,7 @@ pub struct Args {
 #[derive(Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Learn(Box<LearnArgs>),
     Why(Box<WhyArgs>),
     Status(StatusArgs),
     Check(CheckArgs),
@@ -85,26 +90,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_backstop: bool,
 
-    /// Keep these capabilities, or all; by default root gives them all up
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = caps::parse, help_heading = "What COMMAND starts with")]
-    pub keep_caps: Vec<u64>,
-
-    /// Keep descriptor N open for COMMAND; by default those above 2 are closed
-    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "What COMMAND starts with")]
-    pub keep_fd: Vec<u16>,
-
-    /// Start COMMAND without the environment, but for what --env says
-    #[arg(long, help_heading = "What COMMAND starts with")]
-    pub clear_env: bool,
-
-    /// Set a variable, or let it pass in spite of --clear-env
-    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "What COMMAND starts with",
-          value_parser = OsStringValueParser::new().try_map(Variable::parse))]
-    pub env: Vec<Variable>,
-
-    /// Start COMMAND in DIR; grants and a COMMAND with a slash are relative to the present folder all the same
-    #[arg(long, value_name = "DIR", help_heading = "What COMMAND starts with", value_parser = any_path())]
-    pub chdir: Option<PathBuf>,
+    #[command(flatten)]
+    pub start: StartArgs,
 
     /// Whether the kernel's audit log gets what is refused to COMMAND
     #[arg(
@@ -170,27 +157,70 @@ pub enum Explain {
     Exact,
 }
 
-/// A variable of COMMAND's environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    pub name: OsString,
-    /// Without a value it is the caller's own.
-    pub value: Option<OsString>,
-}
+/// Watch COMMAND, and write the least policy with which it runs again
+///
+/// COMMAND runs as `palisade run` would start it, but that nothing is refused to it: with --within what that policy refuses.
+/// Whatever it and all it starts use is written as a policy file: what they opened, made, executed, connected to. What they
+/// looked for and did not find is not, so run what you want to allow, all of it.
+///
+/// Read the file before you use it, for it allows what COMMAND did, whatever that was. Each rule says who used it, and for
+/// what. What stands out, as a key or your whole home, is named at the end.
+///
+/// Paths below the current folder are relative to the file, if that is there or above; those in your home begin with ~, and
+/// XDG folders elsewhere with their variable, so that the policy holds for other users too.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  palisade learn -o make.toml -- make
+  palisade learn --from make.toml -- make install
+  palisade learn --from make.toml --diff -- make test
+  palisade learn -o app.toml --verify -- ./app --once
+  palisade run -p ./make.toml -- make
 
-impl Variable {
-    fn parse(text: OsString) -> Result<Variable, &'static str> {
-        let bytes = text.as_bytes();
-        let (name, value) = match bytes.iter().position(|b| *b == b'=') {
-            Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
-            None => (bytes, None),
-        };
-        if name.is_empty() || bytes.contains(&0) {
-            return Err("a variable is NAME or NAME=VALUE");
-        }
-        let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
-        Ok(Variable { name: owned(name), value: value.map(owned) })
-    }
+Exit status:
+  N    COMMAND's own, 128+N if signal N ended it
+  0    with --verify: the policy holds; with --diff: nothing would change
+  1    with --verify: it does not hold; with --diff: something would change
+  125  palisade itself failed, or was called wrongly: no policy was written
+  126  COMMAND was found and cannot be run
+  127  COMMAND was not found")]
+pub struct LearnArgs {
+    /// Write the policy to FILE; without it to that of --from, or to standard output
+    ///
+    /// It is written when COMMAND and all it started have ended, for its owner alone (mode 0600) if it is new. A file that
+    /// learn has not written is replaced by nothing: --from adds to it.
+    #[arg(short, long, value_name = "FILE", help_heading = "Learning", value_parser = any_path())]
+    pub output: Option<PathBuf>,
+
+    /// Add what is needed besides to this policy file; comments and order stay, and if nothing is, all of it
+    #[arg(long, value_name = "FILE", help_heading = "Learning", value_parser = any_path())]
+    pub from: Option<PathBuf>,
+
+    /// How wide the rules are
+    #[arg(long, value_name = "HOW", default_value = "folder", help_heading = "Learning")]
+    pub fold: Fold,
+
+    /// Run COMMAND again, confined by the policy, and say whether it holds, and what is missing
+    #[arg(long, help_heading = "Learning")]
+    pub verify: bool,
+
+    /// Show what would change in the file, and write nothing
+    #[arg(long, conflicts_with = "verify", help_heading = "Learning")]
+    pub diff: bool,
+
+    #[command(flatten)]
+    pub start: StartArgs,
+
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// Say nothing but what is wrong
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// The program, looked up in PATH, and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Say whether `palisade run` with these options would allow something, and which option decides
@@ -502,224 +532,7 @@ pub struct ManArgs {
     pub subcommand: Option<String>,
 }
 
-/// What a policy is made of on the command line.
-#[derive(clap::Args)]
-pub struct PolicyArgs {
-    /// Add what a policy file allows, or a policy by its NAME: see `palisade presets`
-    ///
-    /// A NAME (of a-z, 0-9 and -) is a policy that is built in (build, offline, readonly), a preset, or NAME.toml in
-    /// ~/.config/palisade or /etc/palisade. All else is a file; one in this folder is ./FILE or FILE.toml.
-    #[arg(short, long, value_name = "FILE|NAME", help_heading = "Policies")]
-    pub policy: Vec<OsString>,
-
-    /// Stay within this policy too, whatever else is granted: it can only take away
-    ///
-    /// What COMMAND needs to start has to be allowed by it as well.
-    #[arg(long, value_name = "FILE|NAME", help_heading = "Policies")]
-    pub within: Vec<OsString>,
-
-    /// Read below PATH: a file, or a folder and all in it
-    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
-    ro: Vec<PathBuf>,
-
-    /// Read and execute below PATH
-    #[arg(long, visible_alias = "rox", value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
-    rx: Vec<PathBuf>,
-
-    /// Read, write, create, remove and rename below PATH
-    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
-    rw: Vec<PathBuf>,
-
-    /// All of --rw, and execute
-    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
-    rwx: Vec<PathBuf>,
-
-    /// Exact rights: letters (r read, w write, x execute, c create and remove) or the kernel's names, with commas
-    ///
-    /// The names: execute, write_file, read_file, read_dir, remove_dir, remove_file, make_char, make_dir, make_reg,
-    /// make_sock, make_fifo, make_block, make_sym, refer, truncate, ioctl_dev, resolve_unix.
-    #[arg(long, value_name = "RIGHTS:PATH", help_heading = "Grants",
-          value_parser = OsStringValueParser::new().try_map(|text| Rule::parse(&text)))]
-    allow: Vec<Rule>,
-
-    /// Connect to a TCP port at any address: a number, N-M, or any
-    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
-    connect_tcp: Vec<Ports>,
-
-    /// Listen on a TCP port; 0 lets the kernel choose one
-    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
-    bind_tcp: Vec<Ports>,
-
-    /// Send to a UDP port at any address
-    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
-    connect_udp: Vec<Ports>,
-
-    /// Receive on a UDP port
-    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Grants")]
-    bind_udp: Vec<Ports>,
-
-    /// Connect to the UNIX sockets at or below PATH
-    #[arg(long, value_name = "PATH", help_heading = "Grants", value_parser = any_path())]
-    unix: Vec<PathBuf>,
-
-    /// What kinds of programs need: shared, stdio, tty, pty, tmp, vminfo, dns, certs, system
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Grants")]
-    preset: Vec<Preset>,
-
-    /// Skip granted paths that do not exist, and name them
-    #[arg(long, help_heading = "Grants")]
-    pub ignore_missing: bool,
-
-    /// Leave a category or right alone: fs, devices, unix, tcp, udp, net, abstract, signal
-    #[arg(long, value_name = "CATEGORY", value_delimiter = ',', value_parser = Rights::named,
-          help_heading = "What is handled and required")]
-    unrestricted: Vec<Rights>,
-
-    /// Restrict what Landlock ABI N can and no more, so that a newer kernel tightens nothing
-    #[arg(long, value_name = "N", help_heading = "What is handled and required")]
-    abi: Option<Abi>,
-
-    /// Fail unless Landlock can restrict these categories or rights [default: fs,tcp]
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Rights::named,
-          help_heading = "What is handled and required", group = "required_rights")]
-    pub require: Vec<Rights>,
-
-    /// Fail unless Landlock can restrict everything; what seccomp closes does not count
-    #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
-    pub strict: bool,
-
-    /// Never fail for what this kernel cannot restrict: run even if that is all
-    #[arg(long, help_heading = "What is handled and required", group = "required_rights")]
-    pub best_effort: bool,
-}
-
 /// clap's own parser says of an empty path that it is missing.
 fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
-}
-
-impl PolicyArgs {
-    /// What the options grant and leave alone, besides a policy.
-    pub fn add_to(&self, policy: Policy) -> Policy {
-        let groups = self.groups().into_iter();
-        let rules = groups.flat_map(|(_, paths, rights)| paths.iter().map(move |p| path(p).rights(rights)));
-        let policy = policy.unrestricted(self.unrestricted.iter().copied());
-        let mut policy = policy.rules(rules.chain(self.allow.iter().cloned()));
-        for preset in &self.preset {
-            policy = policy.preset(*preset);
-        }
-        policy = self.connect_tcp.iter().fold(policy, |policy, ports| policy.connect_tcp(*ports));
-        policy = self.bind_tcp.iter().fold(policy, |policy, ports| policy.bind_tcp(*ports));
-        policy = self.connect_udp.iter().fold(policy, |policy, ports| policy.connect_udp(*ports));
-        policy = self.bind_udp.iter().fold(policy, |policy, ports| policy.bind_udp(*ports));
-        match self.abi {
-            Some(abi) => policy.abi(abi),
-            None => policy,
-        }
-    }
-
-    /// What the options grant, one by one.
-    pub fn stated(&self) -> Vec<Stated> {
-        let stated = |what, option: &str, value: &OsStr| {
-            Stated::elsewhere(what, self.ignore_missing, &quote::words([OsStr::new(option), value]))
-        };
-        let on_path = |option: &str, value: &OsStr, path: &Path, rights: Rights| {
-            stated(What::Grant(Grant::Path { rights, path: path.to_owned() }), option, value)
-        };
-        let groups = self.groups().into_iter();
-        let mut all: Vec<Stated> = groups
-            .flat_map(|(option, paths, rights)| paths.iter().map(move |p| (option, p, rights)))
-            .map(|(option, p, rights)| on_path(option, p.as_os_str(), p, rights))
-            .collect();
-        for rule in &self.allow {
-            for path in rule.paths() {
-                let mut value = OsString::from(format!("{}:", rule.allows()));
-                value.push(path);
-                all.push(on_path("--allow", &value, path, rule.allows()));
-            }
-        }
-        for (option, list, right) in self.ports() {
-            let port = |ports: &Ports| (What::Grant(Grant::Port { right, ports: *ports }), ports.to_string());
-            all.extend(list.iter().map(port).map(|(what, value)| stated(what, option, OsStr::new(&value))));
-        }
-        let preset = |preset: &Preset| stated(What::Preset(*preset), "--preset", OsStr::new(preset.name()));
-        all.extend(self.preset.iter().map(preset));
-        all
-    }
-
-    /// The options that take a path, and what each grants there.
-    fn groups(&self) -> [(&'static str, &[PathBuf], Rights); 5] {
-        [
-            ("--ro", &self.ro, Rights::RO),
-            ("--rx", &self.rx, Rights::RX),
-            ("--rw", &self.rw, Rights::RW),
-            ("--rwx", &self.rwx, Rights::RWX),
-            ("--unix", &self.unix, Rights::RESOLVE_UNIX),
-        ]
-    }
-
-    /// The options that take a port, and for which right.
-    fn ports(&self) -> [(&'static str, &[Ports], Rights); 4] {
-        [
-            ("--connect-tcp", &self.connect_tcp, Rights::CONNECT_TCP),
-            ("--bind-tcp", &self.bind_tcp, Rights::BIND_TCP),
-            ("--connect-udp", &self.connect_udp, Rights::CONNECT_SEND_UDP),
-            ("--bind-udp", &self.bind_udp, Rights::BIND_UDP),
-        ]
-    }
-
-    /// The options that grant any of these rights on just this path, as words.
-    pub fn granting(&self, at: &Path, rights: Rights) -> Vec<OsString> {
-        let groups = self.groups().into_iter().filter(|(_, paths, granted)| {
-            granted.intersects(rights) && paths.iter().any(|p| p.as_os_str() == at.as_os_str())
-        });
-        let mut words: Vec<OsString> =
-            groups.flat_map(|(option, ..)| [option.into(), at.as_os_str().to_owned()]).collect();
-        for rule in self.allow.iter().filter(|rule| rule.allows().intersects(rights)) {
-            let plain = || path(at).rights(rule.allows());
-            let kinds = [("", plain()), ("f:", plain().file()), ("d:", plain().dir())];
-            if let Some((kind, _)) = kinds.iter().find(|(_, same)| same == rule) {
-                let mut value = OsString::from(format!("{kind}{}:", rule.allows()));
-                value.push(at);
-                words.extend(["--allow".into(), value]);
-            }
-        }
-        words
-    }
-
-    /// The option that grants a right on just these ports, as words.
-    pub fn granting_ports(&self, right: Rights, ports: Ports) -> Vec<OsString> {
-        let words = |option: &str, value: String| vec![option.into(), value.into()];
-        if let Some((option, ..)) = self.ports().iter().find(|(_, p, r)| *r == right && p.contains(&ports)) {
-            return words(option, ports.to_string());
-        }
-        // To send by UDP takes a port of one's own, which the kernel chooses.
-        match self.connect_udp.first() {
-            Some(sent) if right == Rights::BIND_UDP => words("--connect-udp", sent.to_string()),
-            _ => {
-                let preset = self.preset.iter().find(|preset| preset.allows().contains(right));
-                preset.map_or(Vec::new(), |preset| words("--preset", preset.to_string()))
-            }
-        }
-    }
-
-    /// Whether `--unrestricted` leaves a right alone.
-    pub fn leaves_alone(&self, right: Rights) -> bool {
-        self.unrestricted.iter().any(|alone| alone.contains(right))
-    }
-
-    /// What `--preset` names.
-    pub fn presets(&self) -> &[Preset] {
-        &self.preset
-    }
-
-    /// The version that `--abi` names.
-    pub fn abi(&self) -> Option<Abi> {
-        self.abi
-    }
-
-    /// Whether `--require` says what has to hold.
-    pub fn requires(&self) -> bool {
-        !self.require.is_empty()
-    }
 }

@@ -62,3 +62,8 @@ pub fn parse(word: &str) -> Result<u64, String> {
         None => Err("no such capability; they are named as in capabilities(7), or all".to_owned()),
     }
 }
+
+/// The word that means this set, as [`parse`] takes it.
+pub fn word(set: u64) -> &'static str {
+    NAMES.iter().enumerate().find(|(number, _)| set == 1 << number).map_or("all", |(_, name)| name)
+}

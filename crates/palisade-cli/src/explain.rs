@@ -313,7 +313,7 @@ fn opened_by(closing: &Closing) -> &'static str {
 }
 
 /// What seccomp closes, as the object of a sentence.
-fn closed(closing: &Closing) -> &'static str {
+pub fn closed(closing: &Closing) -> &'static str {
     match closing {
         Closing::Socket { family: libc::AF_UNIX, .. } => "UNIX sockets",
         closing if is_udp(closing) => "UDP sockets",

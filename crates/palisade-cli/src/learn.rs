@@ -1,3 +1,448 @@
-//! The least policy with which a command runs again.
+//! `palisade learn`: watch COMMAND, and write the least policy with which it runs again. What was seen is kept by `seen`,
+//! `rules` makes the least rules of it (pure), `write` the text of the file.
 
+mod fold;
+mod launch;
+mod print;
+mod rules;
+mod seen;
+mod verify;
 mod write;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use palisade::{Grant, Kernel, Log, Policy, PolicyFile, Rights, What, printable};
+
+pub use self::fold::Fold;
+use self::launch::{Launch, Watched};
+use self::print::Ran;
+use self::rules::{Granted, Learned, Lesson};
+use self::seen::{Kind, One};
+use self::write::{Line, Names, Says};
+use crate::args::LearnArgs;
+use crate::policy::Policies;
+use crate::propose::{self, Presets, World, secrets};
+use crate::run::{policy_failure, within};
+use crate::start::Starting;
+use crate::watch::{self, Status};
+use crate::{Failure, say};
+
+/// What --verify says of a policy that does not hold, and --diff of one that would change.
+const NOT_SO: u8 = 1;
+
+pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
+    if !watch::exists() {
+        return Err(Failure::new("learn is there on x86-64 alone so far"));
+    }
+    let file = Target::of(args)?;
+    let policies = Policies::read(&args.policy)?;
+    refuse_what_is_for_run(args)?;
+    let starting = Starting::find(&args.command, &args.start, &policies, false)?;
+    let kernel = Kernel::probe();
+    let failed = |error| policy_failure(&error, &policies, &kernel);
+    let given = given(&policies, &file);
+    let base = given.clone().rules(starting.program.rules());
+    if file.from.is_some() || !policies.stated().is_empty() {
+        // What is given has to be there.
+        rules::domain(&base, [].into_iter()).map_err(failed)?;
+    }
+    let plans = if args.policy.within.is_empty() {
+        vec![given.clone().require_nothing().plan(&kernel).map_err(failed)?]
+    } else {
+        policies.plans(&kernel, starting.program.rules(), Log::empty()).map_err(failed)?
+    };
+    within(&policies, &plans, &starting.program, false)?;
+    // Descriptors 0, 1 and 2 are COMMAND's own too.
+    let newest = rules::newest();
+    let presets = Presets::new(&newest);
+    let ceilings: Vec<String> = policies.ceilings().map(|name| printable(name).to_string()).collect();
+    if !args.quiet {
+        say::line(&match ceilings.as_slice() {
+            [] => "learning: COMMAND runs UNCONFINED, and may do all that you may".to_owned(),
+            all => format!("learning: COMMAND runs within {}", all.join(" and ")),
+        });
+    }
+    let launch = Launch { args, policies: &policies, kernel: &kernel, starting: &starting, plans: &plans };
+    let watched = match launch.watch()? {
+        Ok(watched) => watched,
+        Err(code) => return Ok(code),
+    };
+
+    let (home, dir) = propose::home_and_dir(args.start.chdir.as_deref());
+    let is_made = |path: &Path| {
+        let made = |path: &Path| {
+            path.symlink_metadata().is_ok_and(|meta| watched.seen.is_made((meta.dev(), meta.ino())))
+        };
+        path.ancestors().any(made)
+    };
+    let world = World {
+        home,
+        dir,
+        is_dir: &|path: &Path| path.is_dir(),
+        exists: &|path: &Path| path.symlink_metadata().is_ok(),
+        is_new: &is_made,
+    };
+    let folders = Folders::new(&world);
+    let used = watched.seen.all();
+    let lesson = Lesson {
+        used: &used,
+        base: &base,
+        world: &world,
+        may_be_granted: &|folder| folders.may_be_granted(folder),
+        preset_allows: &|preset, request| presets.allows(preset, request),
+        fold: args.fold,
+        program: watched.program,
+    };
+    let outcome = rules::learn(&lesson)
+        .map_err(|error| Failure::new(format!("nothing can be learned: {error}; no policy was written")))?;
+    let ran = Ran {
+        command: &args.command,
+        within: ceilings,
+        status: watched.status,
+        partial: watched.partial,
+        fold: args.fold,
+    };
+    let text = file.text(&policies, &outcome.rules, &used, &ran, &world)?;
+    let told = Told { args, watched: &watched, used: &used, outcome: &outcome };
+    if args.diff {
+        let name = file.path.as_deref().map_or("policy".to_owned(), |path| printable(path).to_string());
+        say::print(&write::diff(&file.old, &text, &name))?;
+        told.tell(&file, &lesson, &folders);
+        return Ok(if text == file.old { 0 } else { NOT_SO });
+    }
+    match &file.path {
+        None => say::print(&text)?,
+        Some(path) => file.write(path, &text)?,
+    }
+    told.tell(&file, &lesson, &folders);
+    told.check(&file, &text, &base)?;
+    match &file.path {
+        Some(path) if args.verify => verify::verify(args, path, &watched, &outcome.rules),
+        _ => Ok(match watched.status {
+            Status::Exited(status) => status as u8,
+            Status::Killed(signal) => 128_u8.wrapping_add(signal as u8),
+        }),
+    }
+}
+
+/// What options and --from grant already.
+fn given(policies: &Policies<'_>, file: &Target) -> Policy {
+    let policy = policies.policy();
+    match &file.from {
+        Some(from) => from.policy().clone().join(policy),
+        None => policy,
+    }
+}
+
+/// What is about how `palisade run` goes on is no part of what COMMAND needs.
+fn refuse_what_is_for_run(args: &LearnArgs) -> Result<(), Failure> {
+    let policy = &args.policy;
+    let said = [
+        (policy.abi().is_some(), "--abi"),
+        (policy.requires(), "--require"),
+        (policy.strict, "--strict"),
+        (policy.best_effort, "--best-effort"),
+    ];
+    match said.iter().find(|(said, _)| *said) {
+        Some((_, option)) => Err(Failure::new(format!(
+            "{option} is for palisade run: what is learned holds on every kernel, as far as each can restrict it"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Which folders may be granted as a whole, each looked at once.
+struct Folders<'a> {
+    world: &'a World<'a>,
+    known: RefCell<BTreeMap<PathBuf, bool>>,
+}
+
+/// In a folder with more than this nobody has looked at all.
+const MANY_FILES: usize = 20_000;
+
+impl<'a> Folders<'a> {
+    fn new(world: &'a World<'a>) -> Folders<'a> {
+        Folders { world, known: RefCell::default() }
+    }
+
+    fn may_be_granted(&self, folder: &Path) -> bool {
+        if let Some(known) = self.known.borrow().get(folder) {
+            return *known;
+        }
+        let may = !propose::too_wide(folder, self.world) && !self.hides_secret(folder);
+        self.known.borrow_mut().insert(folder.to_owned(), may);
+        may
+    }
+
+    /// Whether there is a file in it, however deep, that is a secret by its name, or so much that nobody can tell. What was
+    /// installed there has names like that in its tests.
+    fn hides_secret(&self, folder: &Path) -> bool {
+        if secrets::is_installed(folder) || folder.ancestors().any(propose::is_installed) {
+            return false;
+        }
+        let mut left = vec![folder.to_owned()];
+        let mut looked = 0;
+        while let Some(folder) = left.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                looked += 1;
+                let path = entry.path();
+                if looked > MANY_FILES || secrets::is_named_so(&path, self.world) {
+                    return true;
+                }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !propose::is_installed(&path) {
+                    left.push(path);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Where the policy is written, and what is there.
+struct Target {
+    /// Standard output, if there is none.
+    path: Option<PathBuf>,
+    from: Option<PolicyFile>,
+    /// What is added to.
+    old: String,
+}
+
+impl Target {
+    fn of(args: &LearnArgs) -> Result<Target, Failure> {
+        let path = args.output.clone().or_else(|| args.from.clone());
+        if args.verify && path.is_none() {
+            return Err(Failure::new("--verify takes a file, to run COMMAND with: name it by --output"));
+        }
+        let (from, old) = match &args.from {
+            None => (None, String::new()),
+            Some(from) => {
+                let file = PolicyFile::read(from).map_err(|error| {
+                    crate::policy::say_mistakes(&error);
+                    Failure::new(
+                        "nothing was run, for what is said of --from; without it a new file is written",
+                    )
+                })?;
+                let text = fs::read_to_string(from)
+                    .map_err(|error| Failure::new(format!("--from {}: {error}", printable(from))))?;
+                (Some(file), text)
+            }
+        };
+        if let Some(path) = &path {
+            let same = args
+                .from
+                .as_ref()
+                .is_some_and(|from| fs::canonicalize(from).ok() == fs::canonicalize(path).ok());
+            if !args.diff {
+                is_ours(path, same)?;
+            }
+        }
+        Ok(Target { path, from, old })
+    }
+
+    /// The folder that relative paths begin in.
+    fn folder(&self) -> PathBuf {
+        let folder =
+            self.path.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+    }
+
+    /// The text of the file.
+    fn text(
+        &self,
+        policies: &Policies<'_>,
+        rules: &[Learned],
+        used: &[&One],
+        ran: &Ran<'_>,
+        world: &World<'_>,
+    ) -> Result<String, Failure> {
+        const XDG: [&str; 5] =
+            ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
+        let folder = |name: &str| {
+            let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())?;
+            // Others are written without links, as they were used.
+            (path.canonicalize().ok()? == path).then(|| (name.to_owned(), path))
+        };
+        let names = Names {
+            folder: self.folder(),
+            dir: world.dir.clone(),
+            home: world.home.clone(),
+            variables: XDG.into_iter().filter_map(folder).collect(),
+        };
+        let learned =
+            rules.iter().map(|rule| Line { what: says(&rule.what), comment: print::comment(rule, used) });
+        let lines: Vec<Line> = given_lines(policies).into_iter().chain(learned).collect();
+        write::write(&self.old, &print::head(ran), &lines, &names)
+            .map_err(|why| Failure::new(format!("the policy cannot be written: {why}")))
+    }
+
+    /// Writes it: a reader finds the old one or the new one, whole.
+    fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {
+        if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+            return Ok(());
+        }
+        let failed =
+            |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", printable(path)));
+        // What a link leads to is what is replaced.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let written =
+            File::options().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                if let Ok(old) = fs::metadata(path) {
+                    file.set_permissions(fs::Permissions::from_mode(old.permissions().mode() & 0o777))?;
+                }
+                file.sync_all()?;
+                fs::rename(&temporary, path)
+            });
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            failed(error)
+        })
+    }
+}
+
+/// Whether a file may be replaced, before anything is run: it is not there, learn has written it, or it is added to.
+fn is_ours(path: &Path, added_to: bool) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::new(format!("{}: {why}; nothing was run", printable(path))));
+    match fs::read(path) {
+        Ok(_) if added_to => {}
+        Ok(old) if old.starts_with(format!("# {}", print::FIRST).as_bytes()) => {}
+        Ok(_) => {
+            return refused(format!(
+                "is there, and was not written by palisade learn: --from {} adds to it, or remove it",
+                printable(path)
+            ));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return refused(error.to_string()),
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match crate::sys::watch::may(folder, libc::W_OK | libc::X_OK) {
+        Ok(()) => Ok(()),
+        Err(error) => refused(format!("no file can be made in {}: {error}", printable(folder))),
+    }
+}
+
+/// What options grant, as lines of the file.
+fn given_lines(policies: &Policies<'_>) -> Vec<Line> {
+    let line = |what| Line { what, comment: "given to palisade learn".to_owned() };
+    let files = policies.args.policy.iter().map(|name| {
+        let path = Path::new(name);
+        let name = match PolicyFile::is_name(name) {
+            true => name.clone(),
+            false => path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string(),
+        };
+        Says::Include(name.to_string_lossy().into_owned())
+    });
+    let options = policies.args.stated().into_iter().filter_map(|stated| match stated.what {
+        What::Preset(preset) => Some(Says::Include(preset.name().to_owned())),
+        What::Grant(Grant::Path { rights, path }) => {
+            Some(Says::Path { path: path.canonicalize().unwrap_or(path), rights })
+        }
+        What::Grant(Grant::Port { right, ports }) => Some(Says::Ports { right, ports }),
+        What::Grant(_) => None,
+    });
+    let alone = policies.args.left_alone();
+    let alone = (!alone.is_empty()).then_some(Says::Unrestricted(alone));
+    files.chain(options).chain(alone).map(line).collect()
+}
+
+fn says(granted: &Granted) -> Says {
+    match granted {
+        Granted::Preset(preset) => Says::Include(preset.name().to_owned()),
+        Granted::Path { path, rights } => Says::Path { path: path.clone(), rights: *rights },
+        Granted::Ports { right, ports } => Says::Ports { right: *right, ports: *ports },
+        Granted::Unrestricted(rights) => Says::Unrestricted(*rights),
+    }
+}
+
+/// What is said in the end.
+struct Told<'a> {
+    args: &'a LearnArgs,
+    watched: &'a Watched,
+    used: &'a [&'a One],
+    outcome: &'a rules::Outcome,
+}
+
+impl Told<'_> {
+    fn tell(&self, file: &Target, lesson: &Lesson<'_>, folders: &Folders<'_>) {
+        if self.args.quiet {
+            return;
+        }
+        let place = match &file.path {
+            Some(path) if self.args.diff => format!("{} would get", printable(path)),
+            Some(path) => printable(path).to_string(),
+            None => "the policy".to_owned(),
+        };
+        let extent = print::extent(&self.watched.seen);
+        say::line(&format!("{place}: {} ({extent})", print::rules_in_words(&self.outcome.rules)));
+        if self.watched.partial {
+            say::line(print::PARTIAL);
+        }
+        let hides = |folder: &Path| folders.hides_secret(folder);
+        let mut lines = print::outstanding(&self.outcome.rules, self.used, lesson.world, &hides);
+        lines.sort();
+        if !lines.is_empty() {
+            say::line(&format!("what stands out:\n  {}", lines.join("\n  ")));
+        }
+        let grants = |right: Rights| {
+            let of = |rule: &Learned| match &rule.what {
+                Granted::Ports { right: granted, .. } => right.contains(*granted),
+                Granted::Path { rights, .. } => rights.intersects(right),
+                Granted::Preset(preset) => preset.allows().intersects(right & Rights::NET),
+                Granted::Unrestricted(rights) => rights.intersects(right),
+            };
+            self.outcome.rules.iter().any(of)
+        };
+        let seen = &self.watched.seen;
+        let unused = [
+            (seen.udp && !grants(Rights::UDP), "makes UDP sockets and sends nothing", "UDP", "7.2"),
+            (seen.pairs && !grants(Rights::UNIX), "makes pairs of UNIX sockets", "UNIX", "7.1"),
+        ];
+        let mut notes: Vec<String> =
+            seen.notes.iter().map(|(what, why)| format!("COMMAND {what}: {why}")).collect();
+        for (_, what, kind, linux) in unused.iter().filter(|(unused, ..)| *unused) {
+            notes.push(format!(
+                "COMMAND {what}: before Linux {linux} palisade run closes them where nothing is granted that {kind} sockets are for"
+            ));
+        }
+        for (n, why) in &self.outcome.not_learned {
+            notes.push(format!("{}: {why}", asked(self.used[*n])));
+        }
+        if !notes.is_empty() {
+            say::line(&format!("what no rule allows:\n  {}", notes.join("\n  ")));
+        }
+    }
+
+    /// Holds the file as it was written against all that was used.
+    fn check(&self, file: &Target, text: &str, base: &Policy) -> Result<(), Failure> {
+        let lookup = |name: &str| std::env::var_os(name);
+        let failed =
+            |error: palisade::Error| Failure::new(format!("the policy that was written is wrong: {error}"));
+        let read = PolicyFile::parse(text, &file.folder(), &lookup).map_err(failed)?;
+        let policy = base.clone().join(read.policy().clone());
+        let domain = rules::domain(&policy, [].into_iter()).map_err(failed)?;
+        let refused = self.used.iter().enumerate().filter(|(n, one)| {
+            let known = self.outcome.not_learned.iter().any(|(other, _)| other == n);
+            !known
+                && matches!(one.kind, Kind::There | Kind::Made)
+                && one.asked.iter().any(|request| domain.decide(request).is_refused())
+        });
+        let refused: Vec<String> = refused.map(|(_, one)| asked(one)).collect();
+        if !refused.is_empty() {
+            say::line(&format!("the policy would still refuse:\n  {}", refused.join("\n  ")));
+        }
+        Ok(())
+    }
+}
+
+fn asked(one: &One) -> String {
+    one.asked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -9,7 +9,6 @@ mod caps;
 mod check;
 mod completions;
 mod explain;
-#[cfg(test)]
 mod learn;
 mod man;
 mod policy;
@@ -19,6 +18,7 @@ mod quote;
 mod run;
 mod say;
 mod show;
+mod start;
 mod status;
 mod sys;
 mod watch;
@@ -37,6 +37,7 @@ const FAILED: u8 = 125;
 fn command(words: Vec<OsString>) -> u8 {
     let done = match Args::try_parse_from(words) {
         Ok(Args { command: Command::Run(args) }) => run::run(*args).map(|()| 0),
+        Ok(Args { command: Command::Learn(args) }) => learn::learn(&args),
         Ok(Args { command: Command::Why(args) }) => why::why(&args),
         Ok(Args { command: Command::Status(args) }) => status::status(&args).map(|()| 0),
         Ok(Args { command: Command::Check(args) }) => check::check(&args),

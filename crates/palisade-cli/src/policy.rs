@@ -92,7 +92,7 @@ impl<'a> Policies<'a> {
     }
 
     /// What the policy's files and options grant, one by one.
-    fn stated(&self) -> Vec<Stated> {
+    pub fn stated(&self) -> Vec<Stated> {
         let files = self.files.iter().flat_map(PolicyFile::stated).cloned();
         files.chain(self.args.stated()).collect()
     }
@@ -133,6 +133,12 @@ impl<'a> Policies<'a> {
     /// What is closed with seccomp.
     pub fn closed(&self, plans: &[Plan]) -> Closed {
         self.closed_by(plans, |layer| self.named(layer))
+    }
+
+    /// The same of the ceilings alone.
+    pub fn closed_within(&self, plans: &[Plan]) -> Closed {
+        let closed = (1..plans.len()).map(|layer| Closed::of(&plans[layer], self.named(layer)));
+        closed.fold(Closed::default(), |all, closed| all | closed)
     }
 
     /// What would be closed if nothing were granted.

@@ -2,9 +2,10 @@
 //! further with them than to the next file of the same folder. Nothing here asks the system: what there is to be known of
 //! it is in [`World`].
 
+mod known;
 mod options;
-mod places;
-mod secrets;
+pub mod places;
+pub mod secrets;
 mod wide;
 
 use std::cell::RefCell;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use palisade::{Grant, Preset, Rights};
 
+pub use self::known::{Presets, home_and_dir};
+pub use self::places::is_installed;
 pub use self::secrets::holds_secret;
 #[cfg(test)]
 use self::secrets::secret;
@@ -96,9 +99,7 @@ const TMP: &str = "/tmp";
 /// of them; their numbers are their places in `wanted`.
 pub fn propose(wanted: &[Wanted], world: &World<'_>, allowed_by: &dyn Fn(Preset, usize) -> bool) -> Proposal {
     let asked = Asked::new(wanted, world, allowed_by);
-    let mut presets = asked.presets();
-    asked.add_tmp(&mut presets);
-    asked.prune(&mut presets);
+    let mut presets = asked.chosen();
     let served = served(&presets);
 
     let mut held = asked.held.clone();
@@ -124,6 +125,16 @@ pub fn propose(wanted: &[Wanted], world: &World<'_>, allowed_by: &dyn Fn(Preset,
     let options = chosen.chain(needs.options()).collect();
     held.sort_by_key(|(n, _)| *n);
     Proposal { options, held }
+}
+
+/// The presets that serve many of what is wanted, and each what it serves; none is for a secret.
+pub fn presets(
+    wanted: &[Wanted],
+    world: &World<'_>,
+    allowed_by: &dyn Fn(Preset, usize) -> bool,
+) -> Vec<(Preset, BTreeSet<usize>)> {
+    let chosen = Asked::new(wanted, world, allowed_by).chosen();
+    chosen.into_iter().map(|chosen| (chosen.preset, chosen.serves)).collect()
 }
 
 fn hold(held: &mut Vec<(usize, Held)>, n: usize, reasons: Vec<Held>) {
@@ -197,6 +208,13 @@ impl<'a> Asked<'a> {
         };
         self.secrets.iter().any(|(path, (asked, _))| gives(path, *asked))
             || self.held.iter().any(|(n, _)| (self.allowed_by)(preset, *n))
+    }
+
+    fn chosen(&self) -> Vec<Chosen> {
+        let mut presets = self.presets();
+        self.add_tmp(&mut presets);
+        self.prune(&mut presets);
+        presets
     }
 
     fn presets(&self) -> Vec<Chosen> {
@@ -322,7 +340,7 @@ impl<'a> Asked<'a> {
 }
 
 /// Whether a preset, by its own list, has all of a grant.
-fn is_given(grants: &[Grant], grant: &Grant) -> bool {
+pub fn is_given(grants: &[Grant], grant: &Grant) -> bool {
     grants.iter().any(|given| match (given, grant) {
         (Grant::Path { rights: given, path: at }, Grant::Path { rights, path }) => {
             given.contains(*rights) && path.starts_with(at)

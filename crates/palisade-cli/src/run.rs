@@ -1,11 +1,7 @@
 //! `palisade run`: confine a program, then become it.
 
-use std::ffi::{CString, OsStr, OsString};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-
 use palisade::{
-    Domain, Error, Kernel, Log, Lost, Plan, Program, Report, Request, Rights, Ruleset, Start, printable,
+    Domain, Error, Kernel, Log, Lost, Plan, Program, Report, Request, Rights, Ruleset, printable,
 };
 use serde_json::json;
 
@@ -14,37 +10,15 @@ use crate::backstop::{self, Closed, Watcher};
 use crate::explain::Launch;
 use crate::policy::Policies;
 use crate::say::word_as_json;
+use crate::start::{NOT_FOUND, NOT_RUNNABLE, Starting};
 use crate::{Failure, say, sys};
 
-/// COMMAND was found and cannot be run.
-const NOT_RUNNABLE: u8 = 126;
-/// COMMAND was not found.
-const NOT_FOUND: u8 = 127;
-
 pub fn run(args: RunArgs) -> Result<(), Failure> {
-    let (name, rest) = args.command.split_first().ok_or_else(|| Failure::new("COMMAND is missing"))?;
-    if let Some(fd) = args.keep_fd.iter().find(|fd| !sys::is_open(i32::from(**fd))) {
-        return Err(Failure::new(format!("--keep-fd {fd}: descriptor {fd} is not open")));
-    }
-    if let Some(dir) = &args.chdir {
-        let found = std::fs::metadata(dir).and_then(|meta| match meta.is_dir() {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
-        });
-        found.map_err(|error| Failure::new(format!("--chdir {}: {error}", printable(dir))))?;
-    }
     let kernel = Kernel::probe();
     let policies = Policies::read(&args.policy)?;
-    let env = environment(&args, &policies);
-    let variable = |name: &str| env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str());
-    let start = Start {
-        path: variable("PATH"),
-        ld_library_path: variable("LD_LIBRARY_PATH"),
-        dir: args.chdir.as_deref(),
-    };
-    let program = if args.no_program { Program::find_alone(name) } else { Program::find_for(name, &start) };
-    let program = program.map_err(|error| {
-        let failure = program_failure(&error);
+    let starting = Starting::find(&args.command, &args.start, &policies, args.no_program);
+    let starting = starting.map_err(|failure| {
+        let name = &args.command[0];
         match <Explain as clap::ValueEnum>::from_str(&name.to_string_lossy(), false) {
             Ok(_) if args.explain.is_some() && failure.code == NOT_FOUND => Failure {
                 message: format!(
@@ -58,20 +32,20 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         }
     })?;
 
+    let program = &starting.program;
     let closure = if args.no_program { Vec::new() } else { program.rules() };
     let log = if args.log == LogWhat::All { Log::NEW_EXEC_ON } else { Log::empty() };
     let failed = |error: Error| policy_failure(&error, &policies, &kernel);
     let plans = policies.plans(&kernel, closure, log).map_err(failed)?;
-    within(&policies, &plans, &program, args.no_program)?;
+    within(&policies, &plans, program, args.no_program)?;
     let closes = policies.closed(&plans);
     let (plans, closed) = if args.no_backstop { (plans, Closed::default()) } else { close(plans, closes) };
-    let told = Told { args: &args, policies: &policies, program: &program, closes, closed };
+    let told = Told { args: &args, policies: &policies, program, closes, closed };
     if args.dry_run {
         return told.dry_run(&plans);
     }
 
-    let path = absolute(&args, &program)?;
-    let strings = c_strings(&path, name, rest, &env)?;
+    let strings = starting.strings()?;
     sys::set_no_new_privs().map_err(|e| Failure::new(format!("no_new_privs cannot be set: {e}")))?;
     // All paths are opened before the first layer confines us.
     let closed = Closed { typing: true, ..closed };
@@ -87,7 +61,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let reports: Vec<Report> =
         rulesets.into_iter().map(Ruleset::enforce).collect::<Result<_, _>>().map_err(failed)?;
     told.tell(&reports);
-    hygiene(&args)?;
+    starting.hygiene()?;
     let filter = match watcher {
         Watcher::None => backstop::filter(closed),
         watcher => backstop::watched_filter(closed, watcher),
@@ -99,9 +73,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
             Failure::new(format!("the seccomp filter cannot be installed: {error}{hint}"))
         })?;
     }
-    let (path, words, env) = strings;
-    let error = sys::execute(&path, &words, &env);
-    Err(not_executed(&program, args.no_program, &error))
+    Err(starting.execute(&strings))
 }
 
 /// The plans, which say what the backstop closes of what is lost to Landlock; and what it closes.
@@ -123,7 +95,12 @@ pub fn close(plans: Vec<Plan>, closed: Closed) -> (Vec<Plan>, Closed) {
 }
 
 /// That each ceiling lets COMMAND start: what it needs is granted in the policy's own layer alone.
-fn within(policies: &Policies<'_>, plans: &[Plan], program: &Program, alone: bool) -> Result<(), Failure> {
+pub fn within(
+    policies: &Policies<'_>,
+    plans: &[Plan],
+    program: &Program,
+    alone: bool,
+) -> Result<(), Failure> {
     for (plan, name) in plans[1..].iter().zip(policies.ceilings()) {
         let failed = |error: Error| policy_failure(&error, policies, plan.kernel());
         let domain = Domain::new([plan.clone()]).map_err(failed)?;
@@ -143,93 +120,6 @@ fn within(policies: &Policies<'_>, plans: &[Plan], program: &Program, alone: boo
         }
     }
     Ok(())
-}
-
-/// The environment of COMMAND.
-fn environment(args: &RunArgs, policies: &Policies<'_>) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(OsString, OsString)> =
-        std::env::vars_os().filter(|(name, _)| policies.passes(name, args.clear_env)).collect();
-    for variable in &args.env {
-        let value = variable.value.clone().or_else(|| std::env::var_os(&variable.name));
-        if let Some(value) = value {
-            env.retain(|(name, _)| *name != variable.name);
-            env.push((variable.name.clone(), value));
-        }
-    }
-    env.retain(|(name, _)| policies.is_within(name));
-    env
-}
-
-/// What to execute. COMMAND is relative to the present folder, which --chdir leaves.
-fn absolute(args: &RunArgs, program: &Program) -> Result<std::path::PathBuf, Failure> {
-    match args.chdir {
-        None => Ok(program.path().to_owned()),
-        Some(_) => std::path::absolute(program.path())
-            .map_err(|error| Failure::new(format!("the current folder cannot be found: {error}"))),
-    }
-}
-
-type Strings = (CString, Vec<CString>, Vec<CString>);
-
-fn c_strings(
-    path: &std::path::Path,
-    name: &OsStr,
-    args: &[OsString],
-    env: &[(OsString, OsString)],
-) -> Result<Strings, Failure> {
-    let string = |text: &OsStr| {
-        CString::new(text.as_bytes())
-            .map_err(|_| Failure::new("an argument or variable has a NUL byte in it"))
-    };
-    let all = [name].into_iter().chain(args.iter().map(OsString::as_os_str)).map(string);
-    let variables = env.iter().map(|(name, value)| {
-        let mut text = name.clone();
-        text.push("=");
-        text.push(value);
-        string(&text)
-    });
-    Ok((string(path.as_os_str())?, all.collect::<Result<_, _>>()?, variables.collect::<Result<_, _>>()?))
-}
-
-/// What COMMAND must not inherit: the folder is changed, capabilities are given up, descriptors closed.
-fn hygiene(args: &RunArgs) -> Result<(), Failure> {
-    if let Some(dir) = &args.chdir {
-        std::env::set_current_dir(dir)
-            .map_err(|error| Failure::new(format!("--chdir {}: {error}", printable(dir))))?;
-    }
-    let failed = |what: &str, error: io::Error| Failure::new(format!("{what}: {error}"));
-    let keep = args.keep_caps.iter().fold(0, |all, caps| all | caps);
-    if keep != u64::MAX {
-        sys::keep_capabilities(keep).map_err(|e| failed("capabilities cannot be given up", e))?;
-    }
-    sys::close_on_exec_from(3).map_err(|e| failed("descriptors cannot be closed for COMMAND", e))?;
-    for fd in &args.keep_fd {
-        sys::keep_on_exec(i32::from(*fd)).map_err(|e| failed(&format!("--keep-fd {fd}"), e))?;
-    }
-    Ok(())
-}
-
-fn not_executed(program: &Program, no_program: bool, error: &io::Error) -> Failure {
-    let path = printable(program.path());
-    let message = match error.raw_os_error() {
-        Some(libc::EACCES) if no_program => format!(
-            "{path}: may not be executed under this policy (EACCES); grant it, its interpreter and its libraries \
-             with --rx, or leave --no-program out"
-        ),
-        Some(libc::EACCES) => {
-            let unresolved: String = program.unresolved().map(|line| format!("; {line}")).collect();
-            format!("{path}: may not be executed (EACCES){unresolved}")
-        }
-        Some(libc::E2BIG) => format!("{path}: the arguments and the environment are too long (E2BIG)"),
-        Some(libc::ENOEXEC) => format!("{path}: is no program for this machine (ENOEXEC)"),
-        _ => format!("{path}: cannot be executed: {error}"),
-    };
-    Failure::new(message).code(NOT_RUNNABLE)
-}
-
-fn program_failure(error: &Error) -> Failure {
-    let code = if error.is_program_missing() { NOT_FOUND } else { NOT_RUNNABLE };
-    Failure::new(error.to_string()).code(code)
 }
 
 /// The same error, with the line of a file that it is about, and the option that helps in place of the method.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backstop::Instruction;
 
+pub mod learn;
 pub mod watch;
 
 /// Where the C library starts the command, in place of the start that Rust's library would make: that one reads

@@ -1,22 +1,21 @@
 //! Starts the watcher of COMMAND, and says what it tells. COMMAND is the process that was called, with its number,
 //! terminal, parent and signals; the watcher is another, which nobody has started that he could see.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
-use palisade::{Domain, Kernel, Plan, Policy, Preset, Request, Rights, printable};
+use palisade::{Domain, Kernel, Plan, Rights, printable};
 
 use super::{Ended, Refusals, Stack, explain};
 use crate::args::{Explain, RunArgs};
 use crate::backstop::{self, Closed, Watcher};
 use crate::policy::Policies;
-use crate::propose::World;
+use crate::propose::{self, Presets, World};
 use crate::sys::watch::{self as sys, Part};
 use crate::watch::{self, Event, Reads, Told, Watch};
 use crate::{Failure, say};
@@ -115,7 +114,7 @@ impl Launch<'_> {
         }
         // Descriptors 0, 1 and 2 are COMMAND's own still, and what the policy names is open; with the capabilities with which
         // the launcher looks at that too.
-        let keep = self.args.keep_caps.iter().fold(0, |all, caps| all | caps);
+        let keep = self.args.start.kept_capabilities();
         let model = Model {
             listened_to,
             domain: Domain::new(self.plans.to_vec()).map_err(io::Error::from)?,
@@ -140,7 +139,7 @@ impl Launch<'_> {
 
     fn tell(&self, program: i32, model: &Model<'_>, out: &mut Out) -> io::Result<()> {
         let begun = SystemTime::now();
-        let dir = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        let (home, dir) = propose::home_and_dir(self.args.start.chdir.as_deref());
         let stack = Stack {
             domain: &model.domain,
             program,
@@ -149,15 +148,8 @@ impl Launch<'_> {
             closes_io_uring: self.closed.io_uring,
             files: self.plans.iter().any(|plan| plan.enforced().intersects(Rights::FS)),
             world: World {
-                // As what was refused is named: without links, which a home often has on its way (/home is /var/home).
-                home: std::env::var_os("HOME")
-                    .map(PathBuf::from)
-                    .filter(|home| home.is_absolute())
-                    .map(|home| home.canonicalize().unwrap_or(home)),
-                dir: self.args.chdir.as_ref().map_or(dir.clone(), |chdir| {
-                    let dir = dir.join(chdir);
-                    dir.canonicalize().unwrap_or(dir)
-                }),
+                home,
+                dir,
                 is_dir: &|path: &Path| path.is_dir(),
                 exists: &|path: &Path| path.symlink_metadata().is_ok(),
                 // Not every file system keeps when a file was made.
@@ -206,6 +198,7 @@ impl Launch<'_> {
                 }
                 refusals = Refusals::default();
             }
+            Told::Used(_) | Told::Stopped | Told::Interrupted(_) => {}
         })?;
         if let (true, Some(status), false) = (started, end, refusals.all().is_empty()) {
             out.say(&report(&refusals, status, 0, true), json);
@@ -232,36 +225,6 @@ struct Model<'a> {
     domain: Domain,
     presets: Presets<'a>,
     without_capabilities: bool,
-}
-
-/// The presets, each as if it were a policy. They are looked up when they are first asked, for that takes long; but those
-/// that are about descriptors 0, 1 and 2, which are COMMAND's own at the beginning alone.
-struct Presets<'a> {
-    kernel: &'a Kernel,
-    known: RefCell<Vec<(Preset, Option<Domain>)>>,
-}
-
-impl<'a> Presets<'a> {
-    fn new(kernel: &'a Kernel) -> Presets<'a> {
-        let presets = Presets { kernel, known: RefCell::default() };
-        [Preset::Stdio, Preset::Tty].into_iter().for_each(|preset| presets.look_up(preset));
-        presets
-    }
-
-    fn look_up(&self, preset: Preset) {
-        let policy = Policy::new().preset(preset).require_nothing();
-        let domain = policy.plan(self.kernel).and_then(|plan| Domain::new([plan])).ok();
-        self.known.borrow_mut().push((preset, domain));
-    }
-
-    fn allows(&self, preset: Preset, request: &Request) -> bool {
-        if !self.known.borrow().iter().any(|(known, _)| *known == preset) {
-            self.look_up(preset);
-        }
-        let known = self.known.borrow();
-        let domain = known.iter().find(|(known, _)| *known == preset).and_then(|(_, domain)| domain.as_ref());
-        domain.is_some_and(|domain| domain.decide(request).is_allowed())
-    }
 }
 
 impl Out {

@@ -20,19 +20,46 @@ const EACH_IN: [&str; 7] =
 /// The grant as it is proposed. `may_be_granted` says whether a folder may be granted as a whole.
 pub(super) fn placed(grant: &Grant, world: &World<'_>, may_be_granted: impl Fn(&Path) -> bool) -> Grant {
     let Grant::Path { path, rights } = grant else { return grant.clone() };
-    let path = lasting(path, world).unwrap_or(path);
+    let path = lasting(path, world).unwrap_or(path).to_owned();
+    whole_of(&Grant::Path { path, rights: *rights }, world, may_be_granted)
+}
+
+/// The same, of what was there before: what is read of a folder that is one thing is granted on that.
+pub fn whole_of(grant: &Grant, world: &World<'_>, may_be_granted: impl Fn(&Path) -> bool) -> Grant {
+    let Grant::Path { path, rights } = grant else { return grant.clone() };
     let reads = (*rights - Rights::RO).is_empty();
     let whole = if reads { whole(path, world).filter(|folder| may_be_granted(folder)) } else { None };
     Grant::Path { path: whole.unwrap_or_else(|| path.to_owned()), rights: *rights }
 }
 
 /// The nearest folder above that was there before the program was, if the path was not.
-fn lasting<'a>(path: &'a Path, world: &World<'_>) -> Option<&'a Path> {
+pub fn lasting<'a>(path: &'a Path, world: &World<'_>) -> Option<&'a Path> {
     let is_new = |path: &Path| !(world.exists)(path) || (world.is_new)(path);
     if !wide::is_plain(path) || path.starts_with("/proc") || !is_new(path) {
         return None;
     }
     path.ancestors().find(|folder| !is_new(folder)).filter(|folder| (world.is_dir)(folder))
+}
+
+/// Where package managers put what they have fetched, from which folder of theirs on.
+const PACKAGES: [(&str, &str); 7] = [
+    ("node_modules", ""),
+    ("site-packages", ""),
+    ("dist-packages", ""),
+    ("toolchains", ".rustup"),
+    ("registry", ".cargo"),
+    ("mod", "pkg"),
+    ("repository", ".m2"),
+];
+
+/// Whether a folder has programs and libraries that were installed, and nothing of the user's own.
+pub fn is_installed(folder: &Path) -> bool {
+    let name =
+        |folder: &Path| folder.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    let above = folder.parent().map_or(String::new(), name);
+    let name = name(folder);
+    let packages = PACKAGES.iter().any(|(of, within)| name == *of && (within.is_empty() || above == *within));
+    packages || (name.starts_with("python3") && above == "lib")
 }
 
 /// The folder that is one thing, and has this in it.
@@ -43,7 +70,7 @@ fn whole(path: &Path, world: &World<'_>) -> Option<PathBuf> {
     let is_whole = |folder: &&Path| {
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let above = folder.parent().unwrap_or(Path::new("/"));
-        let python = name.starts_with("python3") && above.file_name().is_some_and(|name| name == "lib");
+        let python = name.starts_with("python3") && is_installed(folder);
         folder == &Path::new(OF_SESSIONS)
             || WHOLE.contains(&name)
             || python

@@ -355,7 +355,7 @@ pub(super) const RUN_OUTSIDE: &[Row] = &[
 const NOT_RUN: [&str; 2] = ["~/.ssh/known_hosts", "~/.ssh/known_hosts.old"];
 
 /// As [`secret`], for these rights: what is no secret may be run by others, once it is written.
-pub(super) fn sensitive(path: &Path, rights: Rights, world: &World<'_>) -> Option<&'static str> {
+pub fn sensitive(path: &Path, rights: Rights, world: &World<'_>) -> Option<&'static str> {
     let written = || {
         let spot = Spot::of(path, world);
         let run = RUN_OUTSIDE.iter().find(|(pattern, _)| spot.is_below(pattern));
@@ -374,6 +374,11 @@ pub fn secret(path: &Path, world: &World<'_>) -> Option<&'static str> {
     }
     let placed = placed().find(|(pattern, _)| spot.is_below(pattern));
     placed.map(|(_, what)| *what).or_else(|| by_name(path, world))
+}
+
+/// Whether a file is a secret by its name.
+pub fn is_named_so(path: &Path, world: &World<'_>) -> bool {
+    by_name(path, world).is_some()
 }
 
 /// Whether a folder has a secret or such a socket in it, as far as can be known without looking into every folder.
@@ -420,7 +425,8 @@ fn by_name(path: &Path, world: &World<'_>) -> Option<&'static str> {
     NAMES.iter().find(|(pattern, _)| said(pattern)).map(|(_, what)| *what)
 }
 
-fn is_installed(path: &Path) -> bool {
+/// Whether it is where everybody has the same.
+pub fn is_installed(path: &Path) -> bool {
     INSTALLED.iter().any(|place| path.starts_with(place)) && !path.starts_with("/usr/local")
 }
 

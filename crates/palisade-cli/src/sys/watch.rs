@@ -136,6 +136,8 @@ pub enum Seen {
     Killed(i32),
     /// It has stopped: the signal, and from bit 8 on the event of ptrace(2).
     Stopped(i32),
+    /// Nothing: a handler of this process's own has run.
+    Interrupted,
 }
 
 /// `int waitid(P_ALL, 0, siginfo_t *, WEXITED | WSTOPPED | WNOWAIT | __WALL)`, waitid(2): waits for something to be
@@ -144,15 +146,13 @@ pub fn wait() -> io::Result<Option<(i32, Seen)>> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
     // SAFETY: the structure is integers alone, for which zeros are good.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: the kernel fills the structure, which lives until it returns.
-        let done = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
-        match check(done.into()) {
-            Ok(_) => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
-            Err(error) => return Err(error),
-        }
+    // SAFETY: the kernel fills the structure, which lives until it returns.
+    let done = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
+    match check(done.into()) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Some((0, Seen::Interrupted))),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+        Err(error) => return Err(error),
     }
     // SAFETY: of waitid these two are set.
     let (thread, status) = unsafe { (info.si_pid(), info.si_status()) };
@@ -325,6 +325,12 @@ pub fn close_all_but(kept: &[RawFd]) {
         }
         first = first.max(fd.saturating_add(1));
     }
+}
+
+/// `pid_t getpgid(pid_t)`, getpgid(2); 0 if it has ended.
+pub fn group_of(process: i32) -> i32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::getpgid(process) }.max(0)
 }
 
 /// `void _exit(int)`, _exit(2)

@@ -93,17 +93,7 @@ impl Watched {
 
     /// What the filter closes was asked for.
     pub fn closed(&self, thread: i32, said: Option<Said>, errno: i32) -> Event {
-        let closing = match said {
-            Some(Said::Socket { family, kind, protocol }) => {
-                const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-                Closing::Socket { family, kind: kind & !FLAGS, protocol }
-            }
-            Some(Said::Connect { address, .. }) => Closing::FastOpen(port_of(&address)),
-            Some(Said::Ioctl { .. }) => Closing::Typing,
-            Some(Said::IoUring) => Closing::IoUring,
-            _ => Closing::OldSocket,
-        };
-        Event { what: What::Closed(closing), errno, ..made(thread) }
+        Event { what: What::Closed(closing(said.as_ref())), errno, ..made(thread) }
     }
 
     /// A program is executed: whether it would have other rights if it were not confined.
@@ -162,6 +152,20 @@ impl Watched {
         let landlock_first = landlock_first(&said, &what);
         let executes = matches!(said, Said::Execute { .. });
         Some(Event { what, errno, ordinary, landlock_first, executes, ..made(thread) })
+    }
+}
+
+/// What is closed of what was asked for.
+pub fn closing(said: Option<&Said>) -> Closing {
+    match said {
+        Some(Said::Socket { family, kind, protocol }) => {
+            const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+            Closing::Socket { family: *family, kind: kind & !FLAGS, protocol: *protocol }
+        }
+        Some(Said::Connect { address, .. }) => Closing::FastOpen(port_of(address)),
+        Some(Said::Ioctl { .. }) => Closing::Typing,
+        Some(Said::IoUring) => Closing::IoUring,
+        _ => Closing::OldSocket,
     }
 }
 
@@ -337,7 +341,7 @@ fn unknown(said: &Said, why: &'static str) -> What {
     What::Unknown { what, why }
 }
 
-fn what(thread: i32, said: &Said) -> What {
+pub fn what(thread: i32, said: &Said) -> What {
     let asked = |request: Result<Request, &'static str>| match request {
         Ok(request) => What::Asked(vec![request]),
         Err(why) => unknown(said, why),
@@ -424,6 +428,13 @@ fn followed(thread: i32, at: &At) -> Result<At, &'static str> {
     Ok(At { dir: at.dir, in_root: false, path: Ok(path) })
 }
 
+/// The file that is to be executed.
+pub fn executes(thread: i32, said: &Said) -> Result<Request, &'static str> {
+    let Said::Execute { at, .. } = said else { return Err(NOWHERE) };
+    let named = named(thread, at)?;
+    Ok(Request::exec(&named.path).seen_from(&named.view()).resolved())
+}
+
 /// The file, and what else is executed and read for it to start.
 fn executed(request: Request) -> Vec<Request> {
     let mut all = vec![request];
@@ -439,7 +450,7 @@ fn executed(request: Request) -> Vec<Request> {
 }
 
 /// The flags of open(2), on x86 and in openat2(2).
-fn opened(flags: u64) -> Open {
+pub fn opened(flags: u64) -> Open {
     let has = |flag: i32| flags & flag as u64 == flag as u64;
     let mode = match flags as i32 & libc::O_ACCMODE {
         libc::O_RDONLY => Open::READ,
@@ -474,6 +485,29 @@ fn family(address: &[u8]) -> Option<i32> {
 pub fn port_of(address: &[u8]) -> Option<u16> {
     [libc::AF_INET, libc::AF_INET6].contains(&family(address)?).then_some(())?;
     Some(u16::from_be_bytes([*address.get(2)?, *address.get(3)?]))
+}
+
+/// What an address is of, as far as it matters.
+pub enum Address<'a> {
+    Port,
+    /// The path of a UNIX socket.
+    Path,
+    Abstract(&'a [u8]),
+    /// Of another family, or there is none.
+    None,
+}
+
+pub fn address_of(address: &[u8]) -> Address<'_> {
+    match family(address) {
+        Some(libc::AF_INET | libc::AF_INET6) => Address::Port,
+        Some(libc::AF_UNIX) => match &address[2..] {
+            // The kernel chooses a name.
+            [] => Address::None,
+            [0, name @ ..] => Address::Abstract(name),
+            _ => Address::Path,
+        },
+        _ => Address::None,
+    }
 }
 
 /// The address of a UNIX socket: its path, or nothing if it is abstract.

@@ -1,0 +1,172 @@
+//! All that a program used, each thing once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use palisade::{Open, Request};
+
+use crate::watch::{Closing, Inode, Use, Used};
+
+/// Something that was used, by whom and how often.
+#[derive(Clone, Debug)]
+pub struct One {
+    /// All of these.
+    pub asked: Vec<Request>,
+    pub kind: Kind,
+    /// The files of the programs.
+    pub by: BTreeMap<Rc<Path>, u64>,
+}
+
+/// What is to be known of it besides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A file that was there before.
+    There,
+    /// What may have been made by the program itself.
+    Made,
+    /// A file that is open, and counts if the program opened it.
+    OnOpen,
+    /// Descriptor 0, 1 or 2 by its name.
+    Stdio,
+    /// What the kernel has of another process.
+    OfOthers { lists: bool, writes: bool },
+}
+
+/// What no policy allows, or what could not be seen: as the rest of a sentence, and why.
+pub type Note = (String, String);
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    all: Vec<One>,
+    /// The places of files that were opened, by how, kind, and path.
+    files: HashMap<(Open, Kind), HashMap<PathBuf, usize>>,
+    /// The places of what else was asked for. What is said alike can be another thing: a file that is there by now.
+    others: HashMap<(Vec<String>, Kind), Vec<usize>>,
+    /// What was made or moved.
+    made: HashSet<Inode>,
+    /// Where something was made, or opened that may have been.
+    changed: HashSet<PathBuf>,
+    pub notes: BTreeSet<Note>,
+    /// What was tried, and failed for another reason than that it was refused.
+    pub tried: BTreeSet<String>,
+    /// UDP sockets were made, which `palisade run` closes where nothing is granted that they are for and the kernel
+    /// cannot restrict them.
+    pub udp: bool,
+    /// The same of pairs of UNIX sockets.
+    pub pairs: bool,
+    /// How many uses there were.
+    pub uses: u64,
+}
+
+impl Seen {
+    /// Adds a use. `program` is the number of COMMAND's own process, which palisade will become when it is run.
+    pub fn add(&mut self, used: Used, program: i32) {
+        if !matches!(used.what, Use::Tried(_)) {
+            self.uses += 1;
+        }
+        self.made.extend(used.made);
+        let by = used.program;
+        match used.what {
+            Use::Opened { path, how, new } => {
+                let kind = if is_of_others(&path, program) {
+                    Kind::OfOthers { lists: path.is_dir(), writes: how.contains(Open::WRITE) }
+                } else if new {
+                    Kind::Made
+                } else {
+                    Kind::There
+                };
+                // Each process has its own, which come and go.
+                let path = if matches!(kind, Kind::OfOthers { .. }) { PathBuf::from("/proc") } else { path };
+                let files = self.files.entry((how, kind.clone())).or_default();
+                // To list folders below takes nothing that to list the one above has not taken.
+                let lists = how.contains(Open::READ | Open::DIRECTORY);
+                let mut known = path.ancestors().take(if lists { usize::MAX } else { 1 });
+                let known = known.find_map(|path| files.get(path));
+                let at = known.copied().unwrap_or_else(|| {
+                    self.all.push(One { asked: vec![Request::open(&path, how)], kind, by: BTreeMap::new() });
+                    files.insert(path, self.all.len() - 1);
+                    self.all.len() - 1
+                });
+                self.count(at, by);
+            }
+            Use::Asked(asked) => self.add_asked(asked, Kind::Made, by),
+            Use::OnOpen(request) => self.add_asked(vec![request], Kind::OnOpen, by),
+            Use::Stdio => self.add_asked(Vec::new(), Kind::Stdio, by),
+            Use::Tried(what) => {
+                self.tried.insert(what);
+            }
+            Use::Pair => self.pairs = true,
+            // Which of them is for what is seen when it is used.
+            Use::Closed(Closing::Socket { family: libc::AF_UNIX, .. }) => {}
+            Use::Closed(Closing::Socket {
+                kind: libc::SOCK_DGRAM, protocol: 0 | libc::IPPROTO_UDP, ..
+            }) => {
+                self.udp = true;
+            }
+            Use::Closed(closing) => self.note(&format!("uses {}", crate::explain::closed(&closing)), CLOSED),
+            Use::Mount(what) => self.note(&format!("is to {what}"), NO_MOUNTS),
+            Use::SetId(path) => self.note(&format!("executes {}", palisade::printable(&path)), NO_RIGHTS),
+            Use::Unknown { what, why } => self.note(&format!("is to {what}"), why),
+        }
+    }
+
+    /// Adds what there is to say besides.
+    pub fn note(&mut self, what: &str, why: &str) {
+        self.notes.insert((what.to_owned(), why.to_owned()));
+    }
+
+    fn add_asked(&mut self, asked: Vec<Request>, kind: Kind, by: Rc<Path>) {
+        if kind == Kind::Made {
+            self.changed.extend(asked.iter().filter_map(Request::path).map(Path::to_owned));
+        }
+        let text = asked.iter().map(ToString::to_string).collect();
+        let alike = self.others.entry((text, kind.clone())).or_default();
+        let known = alike.iter().copied().find(|at| self.all[*at].asked == asked);
+        let at = known.unwrap_or_else(|| {
+            alike.push(self.all.len());
+            self.all.push(One { asked, kind, by: BTreeMap::new() });
+            self.all.len() - 1
+        });
+        self.count(at, by);
+    }
+
+    fn count(&mut self, at: usize, by: Rc<Path>) {
+        *self.all[at].by.entry(by).or_default() += 1;
+    }
+
+    /// What was used, in an order that does not depend on when.
+    pub fn all(&self) -> Vec<&One> {
+        let counts = |one: &&One| one.kind != Kind::OnOpen || self.opens(one);
+        let mut all: Vec<&One> = self.all.iter().filter(counts).collect();
+        all.sort_by_cached_key(|one| {
+            (one.asked.iter().map(ToString::to_string).collect::<Vec<_>>(), format!("{:?}", one.kind))
+        });
+        all
+    }
+
+    fn opens(&self, one: &One) -> bool {
+        let opened = |path: &Path| {
+            self.changed.contains(path) || self.files.values().any(|files| files.contains_key(path))
+        };
+        one.asked.iter().filter_map(Request::path).any(opened)
+    }
+
+    /// Whether a file was made or moved by the program.
+    pub fn is_made(&self, inode: Inode) -> bool {
+        self.made.contains(&inode)
+    }
+}
+
+const CLOSED: &str = "palisade run refuses that whatever is granted, unless --no-backstop leaves it open";
+const NO_MOUNTS: &str = "no program may that is confined";
+const NO_RIGHTS: &str =
+    "it has the rights of its owner or group outside, and none of them here, nor where it is confined";
+
+/// Whether a path in /proc is of another process than this.
+fn is_of_others(path: &Path, program: i32) -> bool {
+    let rest = path.strip_prefix("/proc").ok();
+    let process = rest.and_then(|rest| rest.iter().next()?.to_str()?.parse::<i32>().ok());
+    process.is_some_and(|process| process != program)
+}

@@ -1,0 +1,128 @@
+//! `palisade learn --verify`: COMMAND once more, under what was learned, by the very command that its user will run.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+
+use palisade::{Rights, printable};
+use serde_json::Value;
+
+use super::NOT_SO;
+use super::launch::Watched;
+use super::rules::{Granted, Learned};
+use crate::args::LearnArgs;
+use crate::sys::learn as signals;
+use crate::watch::Status;
+use crate::{Failure, quote, say};
+
+/// Runs it. The exit status says whether the policy holds.
+pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned]) -> Result<u8, Failure> {
+    let before = watched.status;
+    if !args.quiet {
+        say::line(&format!("verifying: COMMAND runs again, confined by {}", printable(file)));
+    }
+    let folder = Temporary::new()?;
+    let report = folder.0.join("report");
+    let mut words: Vec<OsString> =
+        ["run", "--quiet", "--explain", "--json", "--output"].map(OsString::from).into();
+    words.push(report.clone().into());
+    // With a slash, or it could be taken for a name.
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    words.extend(["--policy".into(), file.clone().into()]);
+    for within in &args.policy.within {
+        words.extend(["--within".into(), within.clone()]);
+    }
+    words.extend(args.start.words());
+    words.push("--".into());
+    words.extend(args.command.iter().cloned());
+    let failed = |error: std::io::Error| Failure::new(format!("COMMAND cannot be run again: {error}"));
+    let mut child = Command::new("/proc/self/exe").args(&words).spawn().map_err(failed)?;
+    signals::leave_signals_to(child.id() as i32).map_err(failed)?;
+    let status = child.wait().map_err(failed)?;
+    signals::child_has_ended();
+    let after = match (status.code(), status.signal()) {
+        (Some(code), _) => Status::Exited(code),
+        (_, signal) => Status::Killed(signal.unwrap_or_default()),
+    };
+    let report = fs::read_to_string(report).unwrap_or_default();
+    let report: Vec<Value> = report.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if report.is_empty() {
+        return Err(Failure::new(format!(
+            "the policy does not hold: COMMAND did not start under it ({})",
+            ended(after)
+        )));
+    }
+    let needed = |refusal: &&Value| is_needed(refusal, watched, rules);
+    let refusals = report.iter().filter_map(|report| report["refusals"].as_array()).flatten();
+    let missing: Vec<String> = refusals.filter(needed).map(missing).collect();
+    let same = before == after;
+    if missing.is_empty() && same {
+        if !args.quiet {
+            say::line(&format!("verified: nothing was refused, and COMMAND {} again", ended(after)));
+        }
+        return Ok(0);
+    }
+    let mut lines = Vec::new();
+    if !same {
+        lines.push(format!("COMMAND {}; before it {}", ended(after), ended(before)));
+    }
+    lines.extend(missing);
+    say::line(&format!("the policy does not hold:\n  {}", lines.join("\n  ")));
+    Ok(NOT_SO)
+}
+
+fn ended(status: Status) -> String {
+    match status {
+        Status::Exited(status) => format!("ended with exit status {status}"),
+        Status::Killed(signal) => format!("was ended by signal {signal}"),
+    }
+}
+
+/// Whether a refusal is palisade's, and of what succeeded before.
+fn is_needed(refusal: &Value, watched: &Watched, rules: &[Learned]) -> bool {
+    let word = |key: &str| refusal[key].as_str().unwrap_or_default();
+    let ours = ["landlock", "seccomp"].contains(&word("by"));
+    let is_unix =
+        |rule: &Learned| matches!(rule.what, Granted::Path { rights, .. } if rights.intersects(Rights::UNIX));
+    // Made to look for a daemon that was not there, as that of names (nscd).
+    let unused = word("asked") == "make a UNIX socket" && !watched.seen.pairs && !rules.iter().any(is_unix);
+    ours && !unused && !watched.seen.tried.contains(word("asked"))
+}
+
+/// A refusal, and the options that would allow it.
+fn missing(refusal: &Value) -> String {
+    let word = |key: &str| refusal[key].as_str().unwrap_or_default();
+    let options = refusal["options"].as_array().cloned().unwrap_or_default();
+    let options: Vec<String> = options
+        .iter()
+        .filter_map(Value::as_array)
+        .map(|words| quote::words(words.iter().filter_map(Value::as_str)))
+        .collect();
+    let helps = match (options.as_slice(), refusal["no_option"].as_str()) {
+        ([], Some(why)) => format!("; {why}"),
+        ([], None) => String::new(),
+        (options, _) => format!("; {} would allow it", options.join(" ")),
+    };
+    format!("{} was refused to {}: {}{helps}", word("name"), word("asked"), word("why"))
+}
+
+/// A folder of one's own, which is removed in the end.
+struct Temporary(std::path::PathBuf);
+
+impl Temporary {
+    fn new() -> Result<Temporary, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = std::env::temp_dir().join(format!("palisade-learn-{}", std::process::id()));
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| Failure::new(format!("{} cannot be made: {error}", printable(&path))))?;
+        Ok(Temporary(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

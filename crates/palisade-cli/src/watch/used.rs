@@ -1,0 +1,380 @@
+//! What a program uses: calls that succeeded, as a policy is learned from them. What a call opened is read of the
+//! descriptor that it got; what it changes is looked up before it is done, for afterwards it may be gone.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use palisade::{Open, Request};
+
+use super::Call;
+use super::event::{self, Closing, Event, What};
+use super::said::Said;
+use crate::sys::watch as sys;
+
+/// A call that succeeded.
+#[derive(Clone, Debug)]
+pub struct Used {
+    /// The file that it executes.
+    pub program: Rc<Path>,
+    pub what: Use,
+    /// The file that was made by it, or was moved.
+    pub made: Option<Inode>,
+}
+
+/// A device and a number on it.
+pub type Inode = (u64, u64);
+
+/// What it used.
+#[derive(Clone, Debug)]
+pub enum Use {
+    /// A file that was there was opened: where the kernel found it.
+    Opened {
+        path: PathBuf,
+        how: Open,
+        /// The program has made it itself, or moved it there.
+        new: bool,
+    },
+    /// All of this.
+    Asked(Vec<Request>),
+    /// This of a file that is open. Whether it may be done was decided when that was opened.
+    OnOpen(Request),
+    /// Descriptor 0, 1 or 2 by its name, as /dev/stdout.
+    Stdio,
+    /// What the filter of `palisade run` closes, or closes where nothing is granted that it is for.
+    Closed(Closing),
+    /// A pair of UNIX sockets that could send to others.
+    Pair,
+    /// This, which failed, but not for want of a permission, nor because there was nothing. Landlock would be asked first.
+    Tried(String),
+    /// What no program may that is confined.
+    Mount(&'static str),
+    /// The rights of a program's owner or group, which it was executed without.
+    SetId(PathBuf),
+    /// What cannot be said exactly, and why.
+    Unknown { what: String, why: &'static str },
+}
+
+/// What is known of a call when it begins.
+pub enum Before {
+    /// It opens what is there, with these flags.
+    Open(u64),
+    /// It is about a descriptor.
+    Descriptor(i32, fn(&Path) -> Request),
+    Use(Box<Wanted>),
+}
+
+/// What it uses if it succeeds, and makes.
+pub struct Wanted {
+    what: Use,
+    makes: Makes,
+}
+
+/// What is made by a call.
+pub enum Makes {
+    Nothing,
+    /// What the descriptor that it returns is open on.
+    Opened,
+    /// What is there then.
+    At(Vec<PathBuf>),
+}
+
+/// What has to be remembered from call to call.
+pub struct Uses {
+    /// What descriptors 0, 1 and 2 are open on, which the program has too.
+    stdio: Vec<PathBuf>,
+    /// The program of each thread.
+    known: HashMap<i32, Rc<Path>>,
+    /// Programs of which the files that the kernel opens to start them have been told.
+    started: HashSet<PathBuf>,
+    /// Names of abstract sockets that the program has itself.
+    own_names: HashSet<Vec<u8>>,
+    /// What was made or moved.
+    made: HashSet<Inode>,
+}
+
+const O_CREAT: u64 = libc::O_CREAT as u64;
+const O_PATH: u64 = libc::O_PATH as u64;
+const O_TMPFILE: u64 = libc::O_TMPFILE as u64;
+/// A call that a signal has ended, and that begins once more (linux/errno.h).
+const ERESTARTSYS: i64 = 512;
+
+/// How a call fails that comes to nothing wherever it is made: before Landlock is asked, or for want of a permission.
+const FOUND_NOTHING: [i32; 10] = [
+    libc::ENOENT,
+    libc::ENOTDIR,
+    libc::ELOOP,
+    libc::ENAMETOOLONG,
+    libc::EACCES,
+    libc::EPERM,
+    libc::EEXIST,
+    libc::EFAULT,
+    libc::EBADF,
+    libc::EINTR,
+];
+
+impl Uses {
+    pub fn new() -> Uses {
+        let stdio = (0..=2).filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+        Uses {
+            stdio: stdio.collect(),
+            known: HashMap::new(),
+            started: HashSet::new(),
+            own_names: HashSet::new(),
+            made: HashSet::new(),
+        }
+    }
+
+    /// A call begins. `None` if it needs nothing.
+    pub fn begun<T>(
+        &mut self,
+        thread: i32,
+        call: Call,
+        arguments: [u64; 6],
+        closed: bool,
+        threads: &HashMap<i32, T>,
+        said: impl FnOnce() -> Said,
+    ) -> Option<Before> {
+        if !closed {
+            match call {
+                Call::Open if arguments[1] & O_CREAT == 0 => return open(arguments[1]),
+                Call::OpenAt if arguments[2] & (O_CREAT | O_TMPFILE) == 0 => return open(arguments[2]),
+                Call::Ioctl => {
+                    return Some(Before::Descriptor(arguments[0] as i32, |path| Request::ioctl(path)));
+                }
+                Call::Ftruncate | Call::Ftruncate64 => {
+                    return Some(Before::Descriptor(arguments[0] as i32, |path| Request::truncate(path)));
+                }
+                _ => {}
+            }
+        }
+        let said = said();
+        if closed {
+            let what =
+                if call == Call::SocketPair { Use::Pair } else { Use::Closed(event::closing(Some(&said))) };
+            return uses(what);
+        }
+        match &said {
+            Said::Open { flags, .. } if flags & O_CREAT == 0 && flags & O_TMPFILE != O_TMPFILE => {
+                open(*flags)
+            }
+            Said::Open { flags, .. } => {
+                let what = what(thread, &said);
+                let there = path_of(&what, 0).is_some_and(|path| path.symlink_metadata().is_ok());
+                let makes =
+                    if there && flags & O_TMPFILE != O_TMPFILE { Makes::Nothing } else { Makes::Opened };
+                Some(wanted(what, makes))
+            }
+            Said::Execute { .. } => uses(match event::executes(thread, &said) {
+                Ok(request) => Use::Asked(vec![request]),
+                Err(why) => Use::Unknown { what: "execute a program".to_owned(), why },
+            }),
+            Said::Connect { address, .. } => match event::address_of(address) {
+                event::Address::None => None,
+                event::Address::Abstract(name) if self.own_names.contains(name) => None,
+                _ => uses(what(thread, &said)),
+            },
+            Said::Bind { address, .. } => match event::address_of(address) {
+                event::Address::None => None,
+                event::Address::Abstract(name) => {
+                    self.own_names.insert(name.to_owned());
+                    None
+                }
+                event::Address::Port => uses(what(thread, &said)),
+                event::Address::Path => Some(binds(what(thread, &said))),
+            },
+            Said::Signal { process, .. } => {
+                let inside = match *process {
+                    0 | -1 => true,
+                    group @ ..0 => threads.keys().any(|of| sys::group_of(*of) == (-group) as i32),
+                    thread => threads.contains_key(&(thread as i32)),
+                };
+                if inside { None } else { uses(Use::Asked(vec![Request::signal()])) }
+            }
+            Said::Link { to, follow: true, .. } => Some(match what(thread, &said) {
+                // A file without a name (O_TMPFILE) gets one.
+                Use::Unknown { .. } => {
+                    makes(what(thread, &Said::Make { at: to.clone(), mode: libc::S_IFREG.into(), device: 0 }))
+                }
+                what => makes(what),
+            }),
+            Said::Make { .. } | Said::Symlink(_) | Said::Rename { .. } | Said::Link { .. } => {
+                Some(makes(what(thread, &said)))
+            }
+            Said::Remove { .. } | Said::Truncate(_) | Said::Mount(_) => uses(what(thread, &said)),
+            // The rest is closed, or was read above.
+            _ => None,
+        }
+    }
+
+    /// A call has returned this. `None` if it failed.
+    pub fn done(
+        &mut self,
+        thread: i32,
+        before: Before,
+        returned: i64,
+        said: impl FnOnce() -> Said,
+    ) -> Option<Used> {
+        let under_way = [libc::EINPROGRESS.into(), libc::EINTR.into(), ERESTARTSYS];
+        let connects = |all: &[Request]| all.iter().all(|request| request.to_string().starts_with("connect"));
+        let connects = match &before {
+            Before::Use(wanted) => matches!(&wanted.what, Use::Asked(all) if connects(all)),
+            _ => false,
+        };
+        let link = |fd: i32| format!("/proc/{thread}/fd/{fd}");
+        if returned < 0 && !(connects && under_way.contains(&-returned)) {
+            if FOUND_NOTHING.contains(&((-returned) as i32)) {
+                return None;
+            }
+            let what = match before {
+                Before::Open(_) => what(thread, &said()),
+                Before::Descriptor(fd, request) => {
+                    Use::Asked(vec![request(&std::fs::read_link(link(fd)).ok()?)])
+                }
+                Before::Use(wanted) => wanted.what,
+            };
+            let Use::Asked(all) = what else { return None };
+            return Some(Used {
+                program: self.who(thread),
+                what: Use::Tried(all.first()?.to_string()),
+                made: None,
+            });
+        }
+        let (what, made) = match before {
+            Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, None),
+            Before::Descriptor(fd, request) => {
+                let path = std::fs::read_link(link(fd)).ok().filter(|path| path.is_absolute())?;
+                let request = request(&path);
+                let is_file = |kind: std::fs::FileType| kind.is_file();
+                let is_device = |kind: std::fs::FileType| kind.is_char_device() || kind.is_block_device();
+                let kind = std::fs::metadata(link(fd)).ok()?.file_type();
+                let counts =
+                    if request.to_string().starts_with("ioctl") { is_device(kind) } else { is_file(kind) };
+                (counts.then_some(Use::OnOpen(request))?, None)
+            }
+            Before::Use(wanted) => {
+                let Wanted { what, makes } = *wanted;
+                let made = match makes {
+                    Makes::Nothing => None,
+                    Makes::Opened => inode_of(std::fs::metadata(link(returned as i32))),
+                    Makes::At(paths) => paths.iter().find_map(|path| inode_of(path.symlink_metadata())),
+                };
+                self.made.extend(made);
+                (what, made)
+            }
+        };
+        Some(Used { program: self.who(thread), what, made })
+    }
+
+    /// What was there has been opened.
+    fn opened(&self, link: &str, flags: u64, said: impl FnOnce() -> Said) -> Option<Use> {
+        let path = std::fs::read_link(link).ok()?;
+        if !path.is_absolute() {
+            return None;
+        }
+        if self.stdio.contains(&path) && is_by_descriptor(&said()) {
+            return Some(Use::Stdio);
+        }
+        let how = event::opened(flags);
+        let is_made = || inode_of(std::fs::metadata(link)).is_some_and(|inode| self.made.contains(&inode));
+        let new = !self.made.is_empty() && is_made();
+        Some(Use::Opened { path, how, new })
+    }
+
+    /// A program is executed: what that took, and what the kernel has opened besides to start it.
+    pub fn executed(&mut self, thread: i32, before: Option<Before>, gains: Option<Event>) -> Vec<Used> {
+        let caller = self.who(thread);
+        self.known.remove(&thread);
+        let mut all = Vec::new();
+        let mut add = |what| all.push(Used { program: caller.clone(), what, made: None });
+        if let Some(Before::Use(wanted)) = before {
+            add(wanted.what);
+        }
+        if let Some(Event { what: What::SetId(path), .. }) = gains {
+            add(Use::SetId(path));
+        }
+        let program = self.who(thread);
+        if self.started.insert(program.to_path_buf()) {
+            let maps = std::fs::read_to_string(format!("/proc/{thread}/maps")).unwrap_or_default();
+            let files: HashSet<&str> =
+                maps.lines().filter_map(|line| Some(&line[line.find('/')?..])).collect();
+            let mut files: Vec<&str> = files.into_iter().collect();
+            files.sort_unstable();
+            files.into_iter().for_each(|file| add(Use::Asked(vec![Request::exec(file)])));
+        }
+        all
+    }
+
+    /// A thread begins, perhaps with the number of one that has ended.
+    pub fn begins(&mut self, thread: i32) {
+        self.known.remove(&thread);
+    }
+
+    /// The program of a thread.
+    fn who(&mut self, thread: i32) -> Rc<Path> {
+        let program = || std::fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default().into();
+        self.known.entry(thread).or_insert_with(program).clone()
+    }
+}
+
+fn open(flags: u64) -> Option<Before> {
+    // Landlock refuses nobody a place alone.
+    (flags & O_PATH == 0).then_some(Before::Open(flags))
+}
+
+fn uses(what: Use) -> Option<Before> {
+    Some(wanted(what, Makes::Nothing))
+}
+
+fn wanted(what: Use, makes: Makes) -> Before {
+    Before::Use(Box::new(Wanted { what, makes }))
+}
+
+/// What is made, or moved, which is then at the last of its paths; in an exchange at both.
+fn makes(what: Use) -> Before {
+    let paths = [path_of(&what, 1), path_of(&what, 0)].into_iter().flatten().map(Path::to_owned).collect();
+    wanted(what, Makes::At(paths))
+}
+
+/// To bind a socket makes it; what is to connect to it is most often the program itself, of which nothing is asked
+/// since Linux 7.1, but no UNIX socket can be made before where none is granted.
+fn binds(what: Use) -> Before {
+    match what {
+        Use::Asked(mut all) => {
+            let path = all.first().and_then(Request::path).map(Path::to_owned);
+            all.extend(path.map(Request::connect_unix));
+            makes(Use::Asked(all))
+        }
+        what => makes(what),
+    }
+}
+
+fn what(thread: i32, said: &Said) -> Use {
+    match event::what(thread, said) {
+        What::Asked(all) => Use::Asked(all.into_iter().map(Request::resolved).collect()),
+        What::Mount(what) => Use::Mount(what),
+        What::Unknown { what, why } => Use::Unknown { what, why },
+        What::Closed(closing) => Use::Closed(closing),
+        What::SetId(path) => Use::SetId(path),
+        What::Trace => Use::Unknown { what: "trace a process".to_owned(), why: "it is watched" },
+    }
+}
+
+/// Where a path of what is asked for leads.
+fn path_of(what: &Use, number: usize) -> Option<&Path> {
+    let Use::Asked(all) = what else { return None };
+    let request = all.first()?;
+    if number == 0 { request.path() } else { request.other_path() }
+}
+
+fn inode_of(meta: std::io::Result<std::fs::Metadata>) -> Option<Inode> {
+    meta.ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Whether a file was opened as what a descriptor is open on.
+fn is_by_descriptor(said: &Said) -> bool {
+    const NAMES: [&str; 5] = ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"];
+    let Said::Open { at, .. } = said else { return false };
+    at.path.as_ref().is_ok_and(|path| NAMES.iter().any(|name| Path::new(path).starts_with(name)))
+}
