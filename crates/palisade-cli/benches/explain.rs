@@ -1,5 +1,5 @@
-//! What it costs to be watched: `palisade run --explain` and `--explain=exact` beside the same run unwatched, and beside
-//! strace with a filter (`--seccomp-bpf`): run `cargo bench -p palisade-cli --bench explain`. What of the programs and of
+//! What it costs to be watched: `palisade run --explain` and `--explain=exact` beside the same run unwatched, `palisade learn`
+//! beside the bare program, and strace with a filter (`--seccomp-bpf`): run `cargo bench -p palisade-cli --bench explain`. What of the programs and of
 //! strace is not installed is left out, and said.
 //!
 //! Each time is of everything that was started, watchers too: processor time, and the time until the program has ended.
@@ -57,6 +57,13 @@ mod linux {
         },
     ];
 
+    struct Row {
+        name: &'static str,
+        command: Command,
+        /// The row that it is held against.
+        beside: usize,
+    }
+
     #[derive(Clone, Copy)]
     struct Cost {
         processor: f64,
@@ -70,7 +77,10 @@ mod linux {
         if !strace {
             println!("strace is not installed, and left out");
         }
-        println!("{:<58}{:>16}{:>16}", "× the same run unwatched, median", "processor", "until the end");
+        println!(
+            "{:<58}{:>16}{:>16}",
+            "× the same unwatched (strace and learn: bare), median", "processor", "until the end"
+        );
         for Program { words, rounds } in PROGRAMS {
             if !is_there(words[0]) {
                 println!("{} is not installed, and left out", words[0]);
@@ -81,28 +91,45 @@ mod linux {
                 command.args(["run", "--quiet"]).args(options).args(GRANTS).arg("--").args(words);
                 command
             };
+            let mut bare = Command::new(words[0]);
+            bare.args(&words[1..]);
+            let mut learn = Command::new(env!("CARGO_BIN_EXE_palisade"));
+            learn.args(["learn", "--quiet", "--output", "/dev/null", "--"]).args(words);
             let mut rows = vec![
-                ("palisade run", palisade(&[])),
-                ("palisade run --explain", palisade(&["--explain", "--output", "/dev/null"])),
-                ("palisade run --explain=exact", palisade(&["--explain=exact", "--output", "/dev/null"])),
+                Row { name: "bare", command: bare, beside: 0 },
+                Row { name: "palisade learn", command: learn, beside: 0 },
+                Row { name: "palisade run", command: palisade(&[]), beside: 0 },
+                Row {
+                    name: "palisade run --explain",
+                    command: palisade(&["--explain", "--output", "/dev/null"]),
+                    beside: 2,
+                },
+                Row {
+                    name: "palisade run --explain=exact",
+                    command: palisade(&["--explain=exact", "--output", "/dev/null"]),
+                    beside: 2,
+                },
             ];
             if strace {
                 let mut command = Command::new("strace");
                 command.args(["-f", "--seccomp-bpf", "-e", GOVERNED, "-o", "/dev/null"]).args(words);
-                rows.push(("strace -f --seccomp-bpf", command));
+                rows.push(Row { name: "strace -f --seccomp-bpf", command, beside: 0 });
             }
             let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); rows.len()];
             for round in 0..rounds {
                 for turn in 0..rows.len() {
                     let at = (round + turn) % rows.len();
-                    costs[at].push(cost(&mut rows[at].1));
+                    costs[at].push(cost(&mut rows[at].command));
                 }
             }
             println!("{}", words.join(" "));
-            for ((name, _), all) in rows.iter().zip(&costs) {
+            for (Row { name, beside, .. }, all) in rows.iter().zip(&costs) {
                 let ratio = |of: fn(&Cost) -> f64| {
                     median(
-                        all.iter().zip(&costs[0]).map(|(this, unwatched)| of(this) / of(unwatched)).collect(),
+                        all.iter()
+                            .zip(&costs[*beside])
+                            .map(|(this, unwatched)| of(this) / of(unwatched))
+                            .collect(),
                     )
                 };
                 let until = median(all.iter().map(|cost| cost.until).collect());

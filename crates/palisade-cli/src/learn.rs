@@ -288,8 +288,11 @@ impl Target {
         }
         let failed =
             |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", printable(path)));
-        // What a link leads to is what is replaced.
+        // What a link leads to is what is replaced; what is no file, as a pipe, is written to.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if is_no_file(path) {
+            return fs::write(path, text).map_err(failed);
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
         let written =
@@ -308,9 +311,17 @@ impl Target {
     }
 }
 
+/// Whether something else is there, as a device or a pipe.
+fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| !meta.is_file())
+}
+
 /// Whether a file may be replaced, before anything is run: it is not there, learn has written it, or it is added to.
 fn is_ours(path: &Path, added_to: bool) -> Result<(), Failure> {
     let refused = |why: String| Err(Failure::new(format!("{}: {why}; nothing was run", printable(path))));
+    if is_no_file(path) && !path.is_dir() {
+        return Ok(());
+    }
     match fs::read(path) {
         Ok(_) if added_to => {}
         Ok(old) if old.starts_with(format!("# {}", print::FIRST).as_bytes()) => {}

@@ -50,7 +50,7 @@ fn groff_has_nothing_to_warn_of() {
 fn what_is_no_command_and_where_nothing_can_be_written_is_said() {
     each_user(|user| {
         let ran = user.palisade(["man", "rnu"]);
-        is_125(&ran, "\"rnu\" is no command; there are run, why, status, ");
+        is_125(&ran, "\"rnu\" is no command; there are run, learn, why, status, ");
         let ran = user.palisade(["man", "\u{1b}[2J"]);
         is_125(&ran, "\"\\u{1b}[2J\" is no command");
         user.file("file", "");
