@@ -268,9 +268,11 @@ impl Target {
             // Others are written without links, as they were used.
             (path.canonicalize().ok()? == path).then(|| (name.to_owned(), path))
         };
+        let dir = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let names = Names {
             folder: self.folder(),
-            dir: world.dir.clone(),
+            is_pwd: std::env::var_os("PWD").is_some_and(|pwd| pwd == dir),
+            dir,
             home: world.home.clone(),
             variables: XDG.into_iter().filter_map(folder).collect(),
         };
@@ -400,6 +402,12 @@ impl Told<'_> {
         let hides = |folder: &Path| folders.hides_secret(folder);
         let mut lines = print::outstanding(&self.outcome.rules, self.used, lesson.world, &hides);
         lines.sort();
+        lines.extend(file.path.as_deref().filter(|path| self.may_change(path, lesson)).map(|path| {
+            format!(
+                "{} itself: COMMAND can change it, and do more the next time; --output in ~/.config/palisade keeps it elsewhere",
+                printable(path)
+            )
+        }));
         if !lines.is_empty() {
             say::line(&format!("what stands out:\n  {}", lines.join("\n  ")));
         }
@@ -430,6 +438,13 @@ impl Told<'_> {
         if !notes.is_empty() {
             say::line(&format!("what no rule allows:\n  {}", notes.join("\n  ")));
         }
+    }
+
+    /// Whether what was learned lets COMMAND write to a file.
+    fn may_change(&self, path: &Path, lesson: &Lesson<'_>) -> bool {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let domain = rules::domain(lesson.base, self.outcome.rules.iter().map(|rule| &rule.what));
+        domain.is_ok_and(|domain| domain.decide(&palisade::Request::write(path)).is_allowed())
     }
 
     /// Holds the file as it was written against all that was used.

@@ -127,13 +127,15 @@ pub fn propose(wanted: &[Wanted], world: &World<'_>, allowed_by: &dyn Fn(Preset,
     Proposal { options, held }
 }
 
-/// The presets that serve many of what is wanted, and each what it serves; none is for a secret.
+/// The presets that serve many of what is wanted, and each what it serves. None is for a secret, and none has programs to
+/// execute or ports where none of that is wanted.
 pub fn presets(
     wanted: &[Wanted],
     world: &World<'_>,
     allowed_by: &dyn Fn(Preset, usize) -> bool,
 ) -> Vec<(Preset, BTreeSet<usize>)> {
-    let chosen = Asked::new(wanted, world, allowed_by).chosen();
+    let asked = Asked { same_kind: true, ..Asked::new(wanted, world, allowed_by) };
+    let chosen = asked.chosen();
     chosen.into_iter().map(|chosen| (chosen.preset, chosen.serves)).collect()
 }
 
@@ -154,6 +156,8 @@ struct Asked<'a> {
     wanted: &'a [Wanted],
     world: &'a World<'a>,
     allowed_by: &'a dyn Fn(Preset, usize) -> bool,
+    /// Whether a preset may have nothing of a kind that is not wanted.
+    same_kind: bool,
     /// That were wanted, wherever they are; with which rights, and what they are.
     secrets: BTreeMap<PathBuf, (Rights, &'static str)>,
     /// For them.
@@ -187,7 +191,7 @@ impl<'a> Asked<'a> {
             }
             hold(&mut held, n, reasons);
         }
-        Asked { wanted, world, allowed_by, secrets, held, folders: RefCell::default() }
+        Asked { wanted, world, allowed_by, same_kind: false, secrets, held, folders: RefCell::default() }
     }
 
     /// What is not held.
@@ -239,12 +243,28 @@ impl<'a> Asked<'a> {
                 distinct.push(grants);
             }
         }
+        if self.same_kind && !self.is_of_their_kind(preset, serves) {
+            return false;
+        }
         let terminal = |n: &usize| self.wanted[*n].grants.iter().any(is_terminal);
         match preset {
             Preset::System => distinct.len() >= 4 || serves.iter().any(|n| self.wanted[*n].executes),
             Preset::Tty | Preset::Pty => distinct.len() >= 2 || serves.iter().any(terminal),
             _ => distinct.len() >= 2,
         }
+    }
+
+    /// Whether programs or ports are among what is wanted, if the preset has such.
+    fn is_of_their_kind(&self, preset: Preset, serves: &BTreeSet<usize>) -> bool {
+        let rights = |grant: &Grant| match grant {
+            Grant::Path { rights, .. } => *rights,
+            Grant::Port { right, .. } => *right,
+            _ => Rights::empty(),
+        };
+        let wanted: Rights = serves.iter().flat_map(|n| &self.wanted[*n].grants).map(rights).collect();
+        let kinds = [Rights::EXECUTE, Rights::NET].into_iter();
+        let mut kinds = kinds.filter(|kind| preset.allows().intersects(*kind));
+        kinds.all(|kind| wanted.intersects(kind))
     }
 
     /// Adds `tmp` if something is made or removed right in /tmp, whose name will be another the next time.

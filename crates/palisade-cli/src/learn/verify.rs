@@ -68,6 +68,12 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
     if !same {
         lines.push(format!("COMMAND {}; before it {}", ended(after), ended(before)));
     }
+    if missing.is_empty() {
+        lines.push(
+            "nothing was refused: it may be that what the first run has made was there already; if so, remove that, and see by palisade run --explain"
+                .to_owned(),
+        );
+    }
     lines.extend(missing);
     say::line(&format!("the policy does not hold:\n  {}", lines.join("\n  ")));
     Ok(NOT_SO)

@@ -37,8 +37,10 @@ pub enum Says {
 pub struct Names {
     /// Where the file will be: relative paths begin there.
     pub folder: PathBuf,
-    /// Where the command starts.
+    /// Where palisade was called.
     pub dir: PathBuf,
+    /// The variable PWD says the same.
+    pub is_pwd: bool,
     pub home: Option<PathBuf>,
     /// Variables that are folders.
     pub variables: Vec<(String, PathBuf)>,
@@ -148,11 +150,14 @@ fn said(what: &Says, names: &Names) -> Vec<(Place, String)> {
     }
 }
 
-/// A path, by the first of these that fits: from the folder of the file on, from home, from a variable; or as it is.
+/// A path, by the first of these that fits: from the folder of the file on, or of the caller, from home, from a variable; or as
+/// it is.
 fn word(path: &Path, names: &Names) -> String {
-    let Names { folder, dir, home, variables } = names;
-    let project = dir.starts_with(folder) && !home.as_ref().is_some_and(|home| home.starts_with(dir));
-    let relative = below(path, dir).filter(|_| project).and_then(|_| path.strip_prefix(folder).ok());
+    let Names { folder, dir, is_pwd, home, variables } = names;
+    let project = below(path, dir).filter(|_| !home.as_ref().is_some_and(|home| home.starts_with(dir)));
+    let (beside, apart) = if dir.starts_with(folder) { (project, None) } else { (None, project) };
+    let relative = beside.and_then(|_| path.strip_prefix(folder).ok());
+    let at_dir = || apart.filter(|_| *is_pwd).map(|rest| ("${PWD}".to_owned(), rest));
     let at_home = || home.as_ref().and_then(|home| Some(("~".to_owned(), below(path, home)?)));
     let at_variable = || {
         let longest = variables.iter().filter(|(_, folder)| below(path, folder).is_some());
@@ -160,7 +165,8 @@ fn word(path: &Path, names: &Names) -> String {
         Some((format!("${{{name}}}"), below(path, folder)?))
     };
     let here = relative.map(|rest| (".".to_owned(), rest));
-    let (start, rest) = here.or_else(at_home).or_else(at_variable).unwrap_or((String::new(), path));
+    let (start, rest) =
+        here.or_else(at_dir).or_else(at_home).or_else(at_variable).unwrap_or((String::new(), path));
     let Some(text) = rest.to_str() else {
         // Nothing stands for something else in these.
         let path = if start == "." { rest } else { path };

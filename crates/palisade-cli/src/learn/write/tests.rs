@@ -13,6 +13,7 @@ fn names() -> Names {
     Names {
         folder: "/srv/app".into(),
         dir: "/srv/app".into(),
+        is_pwd: true,
         home: Some("/home/u".into()),
         variables: vec![
             ("XDG_RUNTIME_DIR".into(), "/run/user/7".into()),
@@ -26,6 +27,7 @@ fn names() -> Names {
 fn read(text: &str, names: &Names) -> PolicyFile {
     let variable = |name: &str| match name {
         "HOME" => names.home.as_ref().map(OsString::from),
+        "PWD" => names.is_pwd.then(|| names.dir.clone().into()),
         _ => names.variables.iter().find(|(known, _)| known == name).map(|(_, folder)| folder.into()),
     };
     PolicyFile::parse(text, &names.folder, &variable).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -161,6 +163,7 @@ signal = "unrestricted"  # git: sent
 fn a_path_is_written_by_the_first_name_that_fits() {
     let project = names();
     let elsewhere = Names { folder: "/etc/palisade".into(), ..names() };
+    let unsaid = Names { is_pwd: false, ..elsewhere.clone() };
     let below = Names { dir: "/srv/app/sub".into(), ..names() };
     let home = Names { folder: "/home/u".into(), dir: "/home/u".into(), ..names() };
     let above = Names { folder: "/home".into(), dir: "/home".into(), ..names() };
@@ -186,7 +189,10 @@ fn a_path_is_written_by_the_first_name_that_fits() {
         (&project, "/run/user/7/cache/a", r#""${XDG_CACHE_HOME}/a""#),
         (&project, "/run/user/77", r#""/run/user/77""#),
         (&project, "/a\"b\\c\n\u{202e}\u{e0041}", r#""/a\"b\\c\U0000000A\U0000202E\U000E0041""#),
-        (&elsewhere, "/srv/app/src", r#""/srv/app/src""#),
+        (&elsewhere, "/srv/app/src", r#""${PWD}/src""#),
+        (&elsewhere, "/srv/app", r#""${PWD}""#),
+        (&elsewhere, "/srv/apps", r#""/srv/apps""#),
+        (&unsaid, "/srv/app/src", r#""/srv/app/src""#),
         (&below, "/srv/app/sub", r#""sub""#),
         (&below, "/srv/app/sub/a", r#""sub/a""#),
         (&below, "/srv/app/a", r#""/srv/app/a""#),

@@ -106,12 +106,8 @@ fn any_names() -> impl Strategy<Value = Names> {
         variables.into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect()
     });
     let home = proptest::option::of(prop_oneof![4 => folder(), 1 => Just(PathBuf::from("/"))]);
-    (folder(), folder(), home, variables).prop_map(|(folder, dir, home, variables)| Names {
-        folder,
-        dir,
-        home,
-        variables,
-    })
+    (folder(), folder(), any::<bool>(), home, variables)
+        .prop_map(|(folder, dir, is_pwd, home, variables)| Names { folder, dir, is_pwd, home, variables })
 }
 
 /// What a policy grants, in no order.
