@@ -23,3 +23,4 @@ mod watched_ends;
 #[cfg(target_arch = "x86_64")]
 mod watched_safety;
 mod why;
+mod work;

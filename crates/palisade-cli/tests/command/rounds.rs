@@ -2,12 +2,10 @@
 //! it does what it does unconfined. In how many rounds is in the table, that no proposal opens too much is a test.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::common::{Ran, User, each_user_below, found};
+use crate::work::{BASE, Server, WORK, fresh, in_work, outcome};
 
 /// What a program does, and in how many rounds it can.
 struct Program {
@@ -233,43 +231,8 @@ const TOO_WIDE: [&str; 14] = [
     "/sys",
 ];
 
-/// Where a user works.
-const BASE: &str = "/var/tmp";
-const WORK: &str = "src/project";
-
 fn program(name: &str) -> &'static Program {
     PROGRAMS.iter().find(|program| program.name == name).unwrap()
-}
-
-fn in_work(user: &User, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = user.command(program);
-    command.current_dir(user.home().join(WORK)).env_remove("TMPDIR").env("TERM", "xterm");
-    command
-}
-
-fn shell(user: &User, script: &str) -> Ran {
-    let mut sh = in_work(user, "sh");
-    sh.args(["-c", script]);
-    Ran::of(user, sh)
-}
-
-/// The inputs as they were, in a home that has secrets.
-fn fresh(user: &User, inputs: &str) {
-    for entry in fs::read_dir(user.home()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
-    }
-    for folder in ["src", WORK, ".ssh", ".aws", ".gnupg", ".config", ".config/gh"] {
-        user.folder(folder);
-    }
-    SECRETS.iter().for_each(|secret| drop(user.file(secret, "machine example.org password hidden\n")));
-    let made = shell(user, inputs);
-    assert_eq!(made.status, Some(0), "{inputs}: {}{}", made.stdout, made.stderr);
-}
-
-/// How it ended, what it said, and what came of it.
-fn outcome(user: &User, ran: &Ran, result: &str) -> (Option<i32>, String, String) {
-    (ran.status, ran.stdout.clone(), shell(user, result).stdout)
 }
 
 /// Once with these options: what it proposes besides.
@@ -308,7 +271,7 @@ fn from_nothing(name: &str) {
         if user.abi() < crate::common::TCP_ABI {
             return;
         }
-        fresh(user, program.inputs);
+        fresh(user, program.inputs, &SECRETS);
         let mut plain = in_work(user, &command[0]);
         plain.args(&command[1..]);
         let expected = outcome(user, &Ran::of(user, plain), program.result);
@@ -317,7 +280,7 @@ fn from_nothing(name: &str) {
         let mut options: Vec<String> = Vec::new();
         let mut rounds = 0;
         loop {
-            fresh(user, program.inputs);
+            fresh(user, program.inputs, &SECRETS);
             let (ran, proposed) = explained(user, &options, &command);
             let got = outcome(user, &ran, program.result);
             if got == expected {
@@ -351,7 +314,7 @@ fn a_project_with_a_secret_is_not_opened() {
         let command = ["sh", "-c", "/bin/cat in > out"].map(String::from);
         let mut options: Vec<String> = Vec::new();
         let ran = loop {
-            fresh(user, "echo 1 > in; echo KEY=1 > .env");
+            fresh(user, "echo 1 > in; echo KEY=1 > .env", &SECRETS);
             let (ran, proposed) = explained(user, &options, &command);
             if proposed.is_empty() {
                 break ran;
@@ -387,48 +350,6 @@ fn opens_no_secret(user: &User, options: &[String]) {
         let (status, stdout) = (cat.status, cat.stdout.as_str());
         assert_eq!((status, stdout), (Some(1), ""), "{secret:?}: {options:?} {}", cat.stderr);
     }
-}
-
-/// An HTTP server of one file and one repository, which ends with the tests.
-struct Server {
-    address: String,
-    _files: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Server {
-        let files = tempfile::tempdir().unwrap();
-        fs::write(files.path().join("f"), "served\n").unwrap();
-        let script = "git init -q -b main r && echo 1 > r/f && git -C r add f && \
-            git -C r -c user.name=A -c user.email=a@example.org commit -q -m first && \
-            git clone -q --bare r from.git && git -C from.git update-server-info";
-        // Without git there is nothing to clone, and nobody who could.
-        let _ = Command::new("sh").args(["-c", script]).current_dir(files.path()).output();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let root = files.path().to_owned();
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let _ = serve(&root, client);
-            }
-        });
-        Server { address, _files: files }
-    }
-}
-
-fn serve(root: &Path, mut client: TcpStream) -> std::io::Result<()> {
-    let mut lines = BufReader::new(client.try_clone()?).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let path = path.split('?').next().unwrap_or_default().trim_start_matches('/');
-    let (status, body) = match fs::read(root.join(path)) {
-        Ok(body) => ("200 OK", body),
-        Err(_) => ("404 Not Found", Vec::new()),
-    };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    client.write_all(head.as_bytes())?;
-    client.write_all(&body)
 }
 
 #[test]
