@@ -9,6 +9,7 @@ mod common;
 mod completions;
 mod files;
 mod hygiene;
+mod learned;
 mod man;
 mod more_programs;
 mod places;

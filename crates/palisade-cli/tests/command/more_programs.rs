@@ -460,10 +460,10 @@ fn a_32_bit_program_is_confined_alike() {
 }
 
 /// A terminal of tmux's, 90 columns wide and 20 lines high.
-struct Terminal<'a>(&'a User);
+pub struct Terminal<'a>(&'a User);
 
 impl<'a> Terminal<'a> {
-    fn start(user: &'a User, command: &str) -> Terminal<'a> {
+    pub fn start(user: &'a User, command: &str) -> Terminal<'a> {
         let terminal = Terminal(user);
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "90", "-y", "20", command]);
         terminal
@@ -475,13 +475,13 @@ impl<'a> Terminal<'a> {
         Ran::of(self.0, tmux).works().stdout.clone()
     }
 
-    fn types(&self, keys: &[&str]) {
+    pub fn types(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
     /// Waits until this line, but for blanks at its end, stands on the screen so many times.
     #[track_caller]
-    fn shows(&self, line: &str, times: usize) {
+    pub fn shows(&self, line: &str, times: usize) {
         let start = Instant::now();
         loop {
             let screen = self.tmux(&["capture-pane", "-p"]);
