@@ -53,6 +53,9 @@ pub struct Outcome {
 /// So many rules at most, where folding helps.
 const MOST: usize = 60;
 
+/// So many times what is moved may bring rights to where other things are moved from.
+const MOVES: usize = 8;
+
 /// The newest kernel restricts all that there is: a policy for it stays right after an upgrade.
 pub fn newest() -> Kernel {
     Kernel::new(Abi::LATEST)
@@ -60,19 +63,14 @@ pub fn newest() -> Kernel {
 
 /// Learns.
 pub fn learn(lesson: &Lesson<'_>) -> palisade::Result<Outcome> {
-    let wants = Wants::of(lesson)?;
-    let presets = wants.presets(lesson);
-    let mut found: Option<Vec<Learned>> = None;
-    for many in lesson.fold.steps() {
-        let rules = wants.rules(lesson, &presets, *many);
-        if found.as_ref().is_none_or(|found| rules.len() < found.len()) {
-            found = Some(rules);
-        }
-        if found.as_ref().is_some_and(|found| found.len() <= MOST) {
+    let mut wants = Wants::of(lesson)?;
+    let mut rules = wants.few(lesson)?;
+    for _ in 0..MOVES {
+        if !wants.add_moves(lesson, &rules)? {
             break;
         }
+        rules = wants.few(lesson)?;
     }
-    let mut rules = wants.least(lesson, found.unwrap_or_default())?;
     for rule in &mut rules {
         let below = rule.uses.iter().filter_map(|(n, rights)| Some((*rights, wants.below.get(n)?)));
         let below: Vec<(usize, Rights)> =
@@ -275,6 +273,39 @@ impl<'a> Wants<'a> {
         self.grants[n].iter().map(rights).collect()
     }
 
+    /// The rules, with as little folded as gives few.
+    fn few(&self, lesson: &Lesson<'_>) -> palisade::Result<Vec<Learned>> {
+        let presets = self.presets(lesson);
+        let mut found: Option<Vec<Learned>> = None;
+        for many in lesson.fold.steps() {
+            let rules = self.rules(lesson, &presets, *many);
+            if found.as_ref().is_none_or(|found| rules.len() < found.len()) {
+                found = Some(rules);
+            }
+            if found.as_ref().is_some_and(|found| found.len() <= MOST) {
+                break;
+            }
+        }
+        self.least(lesson, found.unwrap_or_default())
+    }
+
+    /// Adds what is lacking where something is moved or linked from, for it may not have more rights in its new place: which
+    /// it has there depends on all rules. Whether anything was lacking.
+    fn add_moves(&mut self, lesson: &Lesson<'_>, rules: &[Learned]) -> palisade::Result<bool> {
+        let domain = domain(lesson.base, rules.iter().map(|rule| &rule.what))?;
+        let mut lacked = false;
+        for (n, one) in lesson.used.iter().enumerate() {
+            for request in self.refused[n].iter().filter(|request| request.other_path().is_some()) {
+                let decision = domain.decide(request);
+                let Ok(lacking) = lacking(&decision) else { continue };
+                let lacking: Vec<Grant> = lacking.map(|grant| lesson.moved(grant, one)).collect();
+                lacked |= !lacking.is_empty();
+                self.grants[n].extend(lacking);
+            }
+        }
+        Ok(lacked)
+    }
+
     /// Without the rules that nothing needs: presets of which others allow all that each is for, and what presets allow
     /// although their lists do not say so, for a link leads there.
     fn least(&self, lesson: &Lesson<'_>, mut rules: Vec<Learned>) -> palisade::Result<Vec<Learned>> {
@@ -326,6 +357,18 @@ impl Lesson<'_> {
         match self.fold {
             Fold::Exact => Grant::Path { path, rights },
             Fold::Folder => places::whole_of(&Grant::Path { path, rights }, self.world, self.may_be_granted),
+        }
+    }
+
+    /// A grant on what is moved, where it belongs: other files are moved from that folder the next time.
+    fn moved(&self, grant: Grant, one: &One) -> Grant {
+        match self.placed(grant, one) {
+            Grant::Path { path, rights } if self.fold == Fold::Folder => {
+                let folder = path.parent().filter(|_| !(self.world.is_dir)(&path));
+                let folder = folder.filter(|folder| (self.may_be_granted)(folder)).map(Path::to_owned);
+                Grant::Path { path: folder.unwrap_or(path), rights }
+            }
+            grant => grant,
         }
     }
 }
