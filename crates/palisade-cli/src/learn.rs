@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use palisade::{Grant, Kernel, Log, Policy, PolicyFile, Rights, What, printable};
+use palisade::{Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, What, printable};
 
 pub use self::fold::Fold;
 use self::launch::{Launch, Watched};
@@ -455,11 +455,14 @@ impl Told<'_> {
         let read = PolicyFile::parse(text, &file.folder(), &lookup).map_err(failed)?;
         let policy = base.clone().join(read.policy().clone());
         let domain = rules::domain(&policy, [].into_iter()).map_err(failed)?;
+        // What the kernel has of COMMAND's own process, which has ended: that of palisade when it is run.
+        let own = Path::new("/proc").join(self.watched.program.to_string());
+        let is_own = |request: &Request| request.path().is_some_and(|path| path.starts_with(&own));
         let refused = self.used.iter().enumerate().filter(|(n, one)| {
             let known = self.outcome.not_learned.iter().any(|(other, _)| other == n);
             !known
                 && matches!(one.kind, Kind::There | Kind::Made)
-                && one.asked.iter().any(|request| domain.decide(request).is_refused())
+                && one.asked.iter().any(|request| !is_own(request) && domain.decide(request).is_refused())
         });
         let refused: Vec<String> = refused.map(|(_, one)| asked(one)).collect();
         if !refused.is_empty() {
