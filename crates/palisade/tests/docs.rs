@@ -121,7 +121,11 @@ fn said_of_the_command(page: &str) -> Vec<&str> {
 
 #[test]
 fn every_option_that_a_document_names_exists() {
-    let args = include_str!("../../palisade-cli/src/args.rs");
+    let args = concat!(
+        include_str!("../../palisade-cli/src/args.rs"),
+        include_str!("../../palisade-cli/src/args/policy.rs"),
+        include_str!("../../palisade-cli/src/args/start.rs"),
+    );
     let exists = |option: &str| {
         let name = &option[2..];
         let field = format!("{}: ", name.replace('-', "_"));

@@ -292,6 +292,9 @@ impl<'a> Wants<'a> {
     /// Adds what is lacking where something is moved or linked from, for it may not have more rights in its new place: which
     /// it has there depends on all rules. Whether anything was lacking.
     fn add_moves(&mut self, lesson: &Lesson<'_>, rules: &[Learned]) -> palisade::Result<bool> {
+        if !self.refused.iter().flatten().any(|request| request.other_path().is_some()) {
+            return Ok(false);
+        }
         let domain = domain(lesson.base, rules.iter().map(|rule| &rule.what))?;
         let mut lacked = false;
         for (n, one) in lesson.used.iter().enumerate() {
