@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use palisade::{Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, What, printable};
+use palisade::{Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, Rule, What, printable};
 
 pub use self::fold::Fold;
 use self::launch::{Launch, Watched};
@@ -120,7 +120,7 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         Some(path) => file.write(path, &text)?,
     }
     told.tell(&file, &lesson, &folders);
-    told.check(&file, &text, &base)?;
+    told.check(&file, &text, starting.program.rules())?;
     match &file.path {
         Some(path) if args.verify => verify::verify(args, path, &watched, &outcome.rules),
         _ => Ok(match watched.status {
@@ -132,10 +132,11 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
 
 /// What options and --from grant already.
 fn given(policies: &Policies<'_>, file: &Target) -> Policy {
-    let policy = policies.policy();
     match &file.from {
-        Some(from) => from.policy().clone().join(policy),
-        None => policy,
+        None => policies.policy(),
+        // What it leaves alone stays so: joining would restrict it.
+        Some(from) if policies.args.policy.is_empty() => policies.args.add_to(from.policy().clone()),
+        Some(from) => from.policy().clone().join(policies.policy()),
     }
 }
 
@@ -395,7 +396,12 @@ impl Told<'_> {
             None => "the policy".to_owned(),
         };
         let extent = print::extent(&self.watched.seen);
-        say::line(&format!("{place}: {} ({extent})", print::rules_in_words(&self.outcome.rules)));
+        let rules = match (self.outcome.rules.as_slice(), &file.from) {
+            ([], None) => "no rule is needed".to_owned(),
+            ([], Some(_)) => "nothing has to be added".to_owned(),
+            (rules, _) => print::rules_in_words(rules),
+        };
+        say::line(&format!("{place}: {rules} ({extent})"));
         if self.watched.partial {
             say::line(print::PARTIAL);
         }
@@ -422,21 +428,20 @@ impl Told<'_> {
         };
         let seen = &self.watched.seen;
         let unused = [
-            (seen.udp && !grants(Rights::UDP), "makes UDP sockets and sends nothing", "UDP", "7.2"),
-            (seen.pairs && !grants(Rights::UNIX), "makes pairs of UNIX sockets", "UNIX", "7.1"),
+            (seen.udp && !grants(Rights::UDP), "make UDP sockets and send nothing", "UDP", "7.2"),
+            (seen.pairs && !grants(Rights::UNIX), "make pairs of UNIX sockets", "UNIX", "7.1"),
         ];
-        let mut notes: Vec<String> =
-            seen.notes.iter().map(|(what, why)| format!("COMMAND {what}: {why}")).collect();
+        let mut notes: Vec<String> = seen.notes.iter().map(|(what, why)| format!("{what}: {why}")).collect();
         for (_, what, kind, linux) in unused.iter().filter(|(unused, ..)| *unused) {
             notes.push(format!(
-                "COMMAND {what}: before Linux {linux} palisade run closes them where nothing is granted that {kind} sockets are for"
+                "{what}: before Linux {linux} palisade run closes them where nothing is granted that {kind} sockets are for"
             ));
         }
         for (n, why) in &self.outcome.not_learned {
             notes.push(format!("{}: {why}", asked(self.used[*n])));
         }
         if !notes.is_empty() {
-            say::line(&format!("what no rule allows:\n  {}", notes.join("\n  ")));
+            say::line(&format!("COMMAND did what no rule allows:\n  {}", notes.join("\n  ")));
         }
     }
 
@@ -444,16 +449,16 @@ impl Told<'_> {
     fn may_change(&self, path: &Path, lesson: &Lesson<'_>) -> bool {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let domain = rules::domain(lesson.base, self.outcome.rules.iter().map(|rule| &rule.what));
-        domain.is_ok_and(|domain| domain.decide(&palisade::Request::write(path)).is_allowed())
+        domain.is_ok_and(|domain| domain.decide(&Request::write(path)).is_allowed())
     }
 
     /// Holds the file as it was written against all that was used.
-    fn check(&self, file: &Target, text: &str, base: &Policy) -> Result<(), Failure> {
+    fn check(&self, file: &Target, text: &str, closure: Vec<Rule>) -> Result<(), Failure> {
         let lookup = |name: &str| std::env::var_os(name);
         let failed =
             |error: palisade::Error| Failure::new(format!("the policy that was written is wrong: {error}"));
         let read = PolicyFile::parse(text, &file.folder(), &lookup).map_err(failed)?;
-        let policy = base.clone().join(read.policy().clone());
+        let policy = read.policy().clone().rules(closure);
         let domain = rules::domain(&policy, [].into_iter()).map_err(failed)?;
         // What the kernel has of COMMAND's own process, which has ended: that of palisade when it is run.
         let own = Path::new("/proc").join(self.watched.program.to_string());

@@ -171,8 +171,8 @@ impl Launch<'_> {
 fn refused(seen: &mut Seen, event: &Event) {
     match &event.what {
         What::Trace => seen.note(
-            "watches another process, as debuggers do, which was refused",
-            "it cannot while it is watched itself; confined it may watch what it has started",
+            "watch another process, as debuggers do, which was refused",
+            "who is watched cannot; confined it may watch what it has started",
         ),
         What::Closed(Closing::IoUring) => {
             seen.note(

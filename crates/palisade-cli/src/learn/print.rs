@@ -244,5 +244,5 @@ pub fn rules_in_words(rules: &[Learned]) -> String {
         parts.push(format!("{name} {}", presets.join(", ")));
     }
     let rules = if rules.len() == 1 { "one rule".to_owned() } else { format!("{} rules", rules.len()) };
-    if parts.is_empty() { "no rule is needed".to_owned() } else { format!("{rules}: {}", parts.join("; ")) }
+    format!("{rules}: {}", parts.join("; "))
 }

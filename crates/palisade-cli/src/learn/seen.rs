@@ -105,10 +105,10 @@ impl Seen {
             }) => {
                 self.udp = true;
             }
-            Use::Closed(closing) => self.note(&format!("uses {}", crate::explain::closed(&closing)), CLOSED),
-            Use::Mount(what) => self.note(&format!("is to {what}"), NO_MOUNTS),
-            Use::SetId(path) => self.note(&format!("executes {}", palisade::printable(&path)), NO_RIGHTS),
-            Use::Unknown { what, why } => self.note(&format!("is to {what}"), why),
+            Use::Closed(closing) => self.note(&format!("use {}", crate::explain::closed(&closing)), CLOSED),
+            Use::Mount(what) => self.note(what, NO_MOUNTS),
+            Use::SetId(path) => self.note(&format!("execute {}", palisade::printable(&path)), NO_RIGHTS),
+            Use::Unknown { what, why } => self.note(&what, why),
         }
     }
 
@@ -161,8 +161,7 @@ impl Seen {
 
 const CLOSED: &str = "palisade run refuses that whatever is granted, unless --no-backstop leaves it open";
 const NO_MOUNTS: &str = "no program may that is confined";
-const NO_RIGHTS: &str =
-    "it has the rights of its owner or group outside, and none of them here, nor where it is confined";
+const NO_RIGHTS: &str = "outside it has the rights of its owner or group, of which no program has any that is confined, nor had this one";
 
 /// Whether a path in /proc is of another process than this.
 fn is_of_others(path: &Path, program: i32) -> bool {

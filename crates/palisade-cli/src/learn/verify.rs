@@ -1,7 +1,10 @@
 //! `palisade learn --verify`: COMMAND once more, under what was learned, by the very command that its user will run.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +16,7 @@ use super::NOT_SO;
 use super::launch::Watched;
 use super::rules::{Granted, Learned};
 use crate::args::LearnArgs;
-use crate::sys::learn as signals;
+use crate::sys::{self, learn as signals};
 use crate::watch::Status;
 use crate::{Failure, quote, say};
 
@@ -23,11 +26,11 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
     if !args.quiet {
         say::line(&format!("verifying: COMMAND runs again, confined by {}", printable(file)));
     }
-    let folder = Temporary::new()?;
-    let report = folder.0.join("report");
+    let failed = |error: std::io::Error| Failure::new(format!("COMMAND cannot be run again: {error}"));
+    let mut report = nameless().map_err(failed)?;
     let mut words: Vec<OsString> =
         ["run", "--quiet", "--explain", "--json", "--output"].map(OsString::from).into();
-    words.push(report.clone().into());
+    words.push(format!("/proc/self/fd/{}", report.as_raw_fd()).into());
     // With a slash, or it could be taken for a name.
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     words.extend(["--policy".into(), file.clone().into()]);
@@ -37,7 +40,7 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
     words.extend(args.start.words());
     words.push("--".into());
     words.extend(args.command.iter().cloned());
-    let failed = |error: std::io::Error| Failure::new(format!("COMMAND cannot be run again: {error}"));
+    signals::stop_as_others_do();
     let mut child = Command::new("/proc/self/exe").args(&words).spawn().map_err(failed)?;
     signals::leave_signals_to(child.id() as i32).map_err(failed)?;
     let status = child.wait().map_err(failed)?;
@@ -46,8 +49,9 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
         (Some(code), _) => Status::Exited(code),
         (_, signal) => Status::Killed(signal.unwrap_or_default()),
     };
-    let report = fs::read_to_string(report).unwrap_or_default();
-    let report: Vec<Value> = report.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut said = String::new();
+    report.read_to_string(&mut said).map_err(failed)?;
+    let report: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if report.is_empty() {
         return Err(Failure::new(format!(
             "the policy does not hold: COMMAND did not start under it ({})",
@@ -114,21 +118,11 @@ fn missing(refusal: &Value) -> String {
     format!("{} was refused to {}: {}{helps}", word("name"), word("asked"), word("why"))
 }
 
-/// A folder of one's own, which is removed in the end.
-struct Temporary(std::path::PathBuf);
-
-impl Temporary {
-    fn new() -> Result<Temporary, Failure> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("palisade-learn-{}", std::process::id()));
-        let made = fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| Failure::new(format!("{} cannot be made: {error}", printable(&path))))?;
-        Ok(Temporary(path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A file without a name, so that COMMAND cannot change what is said of it.
+fn nameless() -> std::io::Result<File> {
+    let path = std::env::temp_dir().join(format!(".palisade-learn.{}", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    fs::remove_file(&path)?;
+    sys::keep_on_exec(file.as_raw_fd())?;
+    Ok(file)
 }

@@ -48,10 +48,7 @@ pub fn leave_signals_to(child: i32) -> io::Result<()> {
         handle(signal, pass_on)?;
     }
     handle(libc::SIGALRM, wake)?;
-    for signal in STOPPING {
-        // SAFETY: the signal is ignored, and no handler runs.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
+    block(libc::SIG_BLOCK);
     let second = libc::timeval { tv_sec: 1, tv_usec: 0 };
     let each = libc::itimerval { it_interval: second, it_value: second };
     // SAFETY: the structure lives until the call returns.
@@ -76,6 +73,24 @@ fn handle(signal: c_int, handler: Handler) -> io::Result<()> {
         check(libc::sigaction(signal, &raw const new, ptr::null_mut()).into())?;
     }
     Ok(())
+}
+
+/// `int sigprocmask(how, set, NULL)`, sigprocmask(2), of the signals by which a terminal stops programs.
+fn block(how: c_int) {
+    // SAFETY: the set is integers alone, for which zeros are good, and lives until the calls return.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        STOPPING.iter().for_each(|signal| {
+            libc::sigaddset(&raw mut set, *signal);
+        });
+        libc::sigprocmask(how, &raw const set, ptr::null_mut());
+    }
+}
+
+/// From now on a terminal stops this process as any other: a child that it does not watch stops by itself.
+pub fn stop_as_others_do() {
+    block(libc::SIG_UNBLOCK);
 }
 
 /// Nobody gets them any more.

@@ -242,7 +242,7 @@ impl Uses {
             });
         }
         let (what, made) = match before {
-            Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, None),
+            Before::Open(flags) => (self.opened(thread, &link(returned as i32), flags, said)?, None),
             Before::Descriptor(fd, request) => {
                 let path = std::fs::read_link(link(fd)).ok().filter(|path| path.is_absolute())?;
                 let request = request(&path);
@@ -268,8 +268,11 @@ impl Uses {
     }
 
     /// What was there has been opened.
-    fn opened(&self, link: &str, flags: u64, said: impl FnOnce() -> Said) -> Option<Use> {
-        let path = std::fs::read_link(link).ok()?;
+    fn opened(&self, thread: i32, link: &str, flags: u64, said: impl FnOnce() -> Said) -> Option<Use> {
+        let Ok(path) = std::fs::read_link(link) else {
+            // It hides from others.
+            return Some(what(thread, &said()));
+        };
         if !path.is_absolute() {
             return None;
         }
