@@ -25,7 +25,8 @@ struct Program {
 }
 
 const REPOSITORY: &str = "printf '[user]\\nname = A\\nemail = a@example.org\\n' > ~/.gitconfig; git init -q -b main from; \
-    for i in 1 2 3 4 5; do echo $i > from/f$i; done; git -C from add .; git -C from commit -q -m first; mkdir to";
+    for i in 1 2 3 4 5; do echo $i > from/f$i; done; git -C from add .; \
+    GIT_AUTHOR_DATE='@1 +0000' GIT_COMMITTER_DATE='@1 +0000' git -C from commit -q -m first; mkdir to";
 const CHANGE: &str = "cd from; for i in 1 2 3 4 5; do echo more >> f$i; done; git add -u; git commit -q -m second; git log --format=%s";
 const WHEEL: &str = "mkdir -p ~/.cache/pip v wheels; cat > wheel.py <<'.'
 import zipfile
