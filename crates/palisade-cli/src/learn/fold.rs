@@ -87,15 +87,13 @@ fn round(rights: Rights, path: &Path, folders: &Folders<'_>) -> Rights {
     if is_dir && Rights::READ_DIR.contains(rights) {
         return Rights::READ_DIR;
     }
-    let made = rights.contains(Rights::MAKE_REG | Rights::WRITE_FILE);
     if is_dir && !(folders.may_be_granted)(path) {
         // What is made is there the next time, and is overwritten.
+        let made = rights.contains(Rights::MAKE_REG | Rights::WRITE_FILE);
         return rights | if made { Rights::TRUNCATE } else { Rights::empty() };
     }
     let letters = [Rights::R, Rights::W, Rights::X, Rights::C].into_iter();
     let letters: Rights = letters.filter(|letter| letter.intersects(rights)).collect();
-    // Where only that is, it is read too.
-    let letters = if is_dir && made { letters | Rights::R } else { letters };
     let named = rights - Rights::RWX;
     if named.is_empty() { letters } else { letters | named }
 }

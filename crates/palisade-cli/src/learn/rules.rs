@@ -354,6 +354,9 @@ impl Lesson<'_> {
         if let Ok(rest) = own {
             return Grant::Path { path: own_process(rest), rights };
         }
+        // What is kept there is for the next time.
+        let keeps = rights.contains(Rights::MAKE_REG) && is_cache(&path, self.world);
+        let rights = if keeps { rights | Rights::READ_FILE } else { rights };
         let there = one.kind == Kind::There && (self.world.exists)(&path);
         let lasting = if there { None } else { places::lasting(&path, self.world) };
         let path = lasting.map_or(path.clone(), Path::to_owned);
@@ -374,6 +377,12 @@ impl Lesson<'_> {
             grant => grant,
         }
     }
+}
+
+/// Whether programs keep there what they have made already, as Python what it has compiled.
+fn is_cache(path: &Path, world: &World<'_>) -> bool {
+    let of_home = world.home.as_ref().is_some_and(|home| path.starts_with(home.join(".cache")));
+    of_home || path.iter().any(|name| name == "__pycache__")
 }
 
 /// What the kernel has of COMMAND's own process; what it has of each thread and descriptor has a number, which is another
