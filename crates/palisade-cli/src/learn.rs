@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use palisade::{Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, Rule, What, printable};
+use palisade::{Domain, Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, Rule, What, printable};
 
 pub use self::fold::Fold;
 use self::launch::{Launch, Watched};
@@ -108,19 +108,22 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         fold: args.fold,
     };
     let text = file.text(&policies, &outcome.rules, &used, &ran, &world)?;
+    let domain = as_written(&text, &file.folder(), starting.program.rules()).map_err(|error| {
+        Failure::new(format!("what was learned is no policy: {error}; nothing was written"))
+    })?;
     let told = Told { args, watched: &watched, used: &used, outcome: &outcome };
     if args.diff {
         let name = file.path.as_deref().map_or("policy".to_owned(), |path| printable(path).to_string());
         say::print(&write::diff(&file.old, &text, &name))?;
-        told.tell(&file, &lesson, &folders);
+        told.tell(&file, &lesson, &folders, &domain);
         return Ok(if text == file.old { 0 } else { NOT_SO });
     }
     match &file.path {
         None => say::print(&text)?,
         Some(path) => file.write(path, &text)?,
     }
-    told.tell(&file, &lesson, &folders);
-    told.check(&file, &text, starting.program.rules())?;
+    told.tell(&file, &lesson, &folders, &domain);
+    told.check(&domain);
     match &file.path {
         Some(path) if args.verify => verify::verify(args, path, &watched, &outcome.rules),
         _ => Ok(match watched.status {
@@ -386,7 +389,7 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn tell(&self, file: &Target, lesson: &Lesson<'_>, folders: &Folders<'_>) {
+    fn tell(&self, file: &Target, lesson: &Lesson<'_>, folders: &Folders<'_>, domain: &Domain) {
         if self.args.quiet {
             return;
         }
@@ -408,7 +411,7 @@ impl Told<'_> {
         let hides = |folder: &Path| folders.hides_secret(folder);
         let mut lines = print::outstanding(&self.outcome.rules, self.used, lesson.world, &hides);
         lines.sort();
-        lines.extend(file.path.as_deref().filter(|path| self.may_change(path, lesson)).map(|path| {
+        lines.extend(file.path.as_deref().filter(|path| is_writable(path, domain)).map(|path| {
             format!(
                 "{} itself: COMMAND can change it, and do more the next time; --output in ~/.config/palisade keeps it elsewhere",
                 printable(path)
@@ -445,21 +448,8 @@ impl Told<'_> {
         }
     }
 
-    /// Whether what was learned lets COMMAND write to a file.
-    fn may_change(&self, path: &Path, lesson: &Lesson<'_>) -> bool {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let domain = rules::domain(lesson.base, self.outcome.rules.iter().map(|rule| &rule.what));
-        domain.is_ok_and(|domain| domain.decide(&Request::write(path)).is_allowed())
-    }
-
     /// Holds the file as it was written against all that was used.
-    fn check(&self, file: &Target, text: &str, closure: Vec<Rule>) -> Result<(), Failure> {
-        let lookup = |name: &str| std::env::var_os(name);
-        let failed =
-            |error: palisade::Error| Failure::new(format!("the policy that was written is wrong: {error}"));
-        let read = PolicyFile::parse(text, &file.folder(), &lookup).map_err(failed)?;
-        let policy = read.policy().clone().rules(closure);
-        let domain = rules::domain(&policy, [].into_iter()).map_err(failed)?;
+    fn check(&self, domain: &Domain) {
         // What the kernel has of COMMAND's own process, which has ended: that of palisade when it is run.
         let own = Path::new("/proc").join(self.watched.program.to_string());
         let is_own = |request: &Request| request.path().is_some_and(|path| path.starts_with(&own));
@@ -473,8 +463,18 @@ impl Told<'_> {
         if !refused.is_empty() {
             say::line(&format!("the policy would still refuse:\n  {}", refused.join("\n  ")));
         }
-        Ok(())
     }
+}
+
+/// What the policy allows as it is written.
+fn as_written(text: &str, folder: &Path, closure: Vec<Rule>) -> palisade::Result<Domain> {
+    let read = PolicyFile::parse(text, folder, &|name| std::env::var_os(name))?;
+    rules::domain(&read.policy().clone().rules(closure), [].into_iter())
+}
+
+fn is_writable(path: &Path, domain: &Domain) -> bool {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    domain.decide(&Request::write(path)).is_allowed()
 }
 
 fn asked(one: &One) -> String {

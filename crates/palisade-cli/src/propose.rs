@@ -225,6 +225,10 @@ impl<'a> Asked<'a> {
         let mut left: BTreeSet<usize> = self.open().collect();
         let mut chosen = Vec::new();
         for preset in PREFERRED {
+            // To look one up takes long.
+            if self.same_kind && !self.is_of_their_kind(preset, &left) {
+                continue;
+            }
             let serves: BTreeSet<usize> =
                 left.iter().copied().filter(|n| (self.allowed_by)(preset, *n)).collect();
             if self.is_worth(preset, &serves) && !self.betrays(preset) {

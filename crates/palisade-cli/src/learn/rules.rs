@@ -64,12 +64,12 @@ pub fn newest() -> Kernel {
 /// Learns.
 pub fn learn(lesson: &Lesson<'_>) -> palisade::Result<Outcome> {
     let mut wants = Wants::of(lesson)?;
-    let mut rules = wants.few(lesson)?;
+    let mut rules = wants.few(lesson);
     for _ in 0..MOVES {
         if !wants.add_moves(lesson, &rules)? {
             break;
         }
-        rules = wants.few(lesson)?;
+        rules = wants.few(lesson);
     }
     for rule in &mut rules {
         let below = rule.uses.iter().filter_map(|(n, rights)| Some((*rights, wants.below.get(n)?)));
@@ -183,7 +183,14 @@ impl<'a> Wants<'a> {
             .collect();
         let allowed_by = |preset: Preset, at: usize| {
             let all = &self.refused[places[at]];
-            !all.is_empty() && all.iter().all(|request| (lesson.preset_allows)(preset, request))
+            // To look a preset up takes long, and is left out if nothing of its list is wanted.
+            let near = |grant: &Grant| match grant {
+                Grant::Path { path, .. } => is_listed(preset, path),
+                _ => preset.allows().intersects(Rights::NET),
+            };
+            !all.is_empty()
+                && self.grants[places[at]].iter().all(near)
+                && all.iter().all(|request| (lesson.preset_allows)(preset, request))
         };
         let chosen = propose::presets(&wanted, lesson.world, &allowed_by).into_iter();
         let mut chosen: Vec<Chosen> = chosen
@@ -274,7 +281,7 @@ impl<'a> Wants<'a> {
     }
 
     /// The rules, with as little folded as gives few.
-    fn few(&self, lesson: &Lesson<'_>) -> palisade::Result<Vec<Learned>> {
+    fn few(&self, lesson: &Lesson<'_>) -> Vec<Learned> {
         let presets = self.presets(lesson);
         let mut found: Option<Vec<Learned>> = None;
         for many in lesson.fold.steps() {
@@ -286,7 +293,7 @@ impl<'a> Wants<'a> {
                 break;
             }
         }
-        self.least(lesson, found.unwrap_or_default())
+        found.unwrap_or_default()
     }
 
     /// Adds what is lacking where something is moved or linked from, for it may not have more rights in its new place: which
@@ -307,42 +314,6 @@ impl<'a> Wants<'a> {
             }
         }
         Ok(lacked)
-    }
-
-    /// Without the rules that nothing needs: presets of which others allow all that each is for, and what presets allow
-    /// although their lists do not say so, for a link leads there.
-    fn least(&self, lesson: &Lesson<'_>, mut rules: Vec<Learned>) -> palisade::Result<Vec<Learned>> {
-        let is_preset = |rule: &Learned| matches!(rule.what, Granted::Preset(_));
-        let presets: Vec<Preset> = rules.iter().filter_map(|rule| rule.preset()).collect();
-        for preset in presets {
-            let is_it = |rule: &Learned| rule.preset() == Some(preset);
-            let others =
-                domain(lesson.base, rules.iter().filter(|rule| !is_it(rule)).map(|rule| &rule.what))?;
-            rules.retain(|rule| !is_it(rule) || !self.is_allowed(rule, &others));
-        }
-        if rules.iter().any(is_preset) {
-            let presets =
-                domain(lesson.base, rules.iter().filter(|rule| is_preset(rule)).map(|rule| &rule.what))?;
-            rules.retain(|rule| is_preset(rule) || !self.is_allowed(rule, &presets));
-        }
-        Ok(rules)
-    }
-
-    /// Whether all that a rule is for is allowed.
-    fn is_allowed(&self, rule: &Learned, domain: &Domain) -> bool {
-        rule.uses.keys().all(|n| {
-            let refused = &self.refused[*n];
-            !refused.is_empty() && refused.iter().all(|request| domain.decide(request).is_allowed())
-        })
-    }
-}
-
-impl Learned {
-    fn preset(&self) -> Option<Preset> {
-        match self.what {
-            Granted::Preset(preset) => Some(preset),
-            _ => None,
-        }
     }
 }
 
@@ -398,6 +369,12 @@ fn of_others(lists: bool, writes: bool) -> Grant {
     let writes = if writes { Rights::WRITE_FILE } else { Rights::empty() };
     let reads = if lists { Rights::READ_DIR } else { Rights::READ_FILE };
     Grant::Path { path: "/proc".into(), rights: reads | writes }
+}
+
+/// Whether a preset has a path by its list, or may have it, for it is about what descriptors are open on.
+fn is_listed(preset: Preset, path: &Path) -> bool {
+    let above = |grant: &Grant| matches!(grant, Grant::Path { path: at, .. } if path.starts_with(at));
+    [Preset::Stdio, Preset::Tty].contains(&preset) || preset.grants().iter().any(above)
 }
 
 fn executes(grant: &Grant) -> bool {
