@@ -3,6 +3,7 @@
 
 mod fold;
 mod launch;
+mod output;
 mod print;
 mod rules;
 mod seen;
@@ -11,15 +12,15 @@ mod write;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use palisade::{Domain, Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, Rule, What, printable};
 
 pub use self::fold::Fold;
 use self::launch::{Launch, Watched};
+use self::output::Output;
 use self::print::Ran;
 use self::rules::{Granted, Learned, Lesson};
 use self::seen::{Kind, One};
@@ -43,6 +44,8 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
     let policies = Policies::read(&args.policy)?;
     refuse_what_is_for_run(args)?;
     let starting = Starting::find(&args.command, &args.start, &policies, false)?;
+    // Not before --keep-fd was looked at, or its descriptor could be taken for the caller's.
+    let output = file.output(args)?;
     let kernel = Kernel::probe();
     let failed = |error| policy_failure(&error, &policies, &kernel);
     let given = given(&policies, &file);
@@ -108,7 +111,7 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         fold: args.fold,
     };
     let text = file.text(&policies, &outcome.rules, &used, &ran, &world)?;
-    let domain = as_written(&text, &file.folder(), starting.program.rules()).map_err(|error| {
+    let domain = as_written(&text, &file.folder, starting.program.rules()).map_err(|error| {
         Failure::new(format!("what was learned is no policy: {error}; nothing was written"))
     })?;
     let told = Told { args, watched: &watched, used: &used, outcome: &outcome };
@@ -118,9 +121,16 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         told.tell(&file, &lesson, &folders, &domain);
         return Ok(if text == file.old { 0 } else { NOT_SO });
     }
-    match &file.path {
-        None => say::print(&text)?,
-        Some(path) => file.write(path, &text)?,
+    if let Some(error) = output.as_ref().and_then(|output| output.write(&text).err()) {
+        // What was learned is not to be lost.
+        say::print(&text)?;
+        let name = file.path.as_deref().map(|path| printable(path).to_string()).unwrap_or_default();
+        return Err(Failure::new(format!(
+            "{name} cannot be written: {error}; the policy was written to standard output"
+        )));
+    }
+    if output.is_none() {
+        say::print(&text)?;
     }
     told.tell(&file, &lesson, &folders, &domain);
     told.check(&domain);
@@ -211,6 +221,8 @@ impl<'a> Folders<'a> {
 struct Target {
     /// Standard output, if there is none.
     path: Option<PathBuf>,
+    /// Where relative paths begin.
+    folder: PathBuf,
     from: Option<PolicyFile>,
     /// What is added to.
     old: String,
@@ -236,24 +248,18 @@ impl Target {
                 (Some(file), text)
             }
         };
-        if let Some(path) = &path {
-            let same = args
-                .from
-                .as_ref()
-                .is_some_and(|from| fs::canonicalize(from).ok() == fs::canonicalize(path).ok());
-            if !args.diff {
-                is_ours(path, same)?;
-            }
-        }
-        Ok(Target { path, from, old })
+        let folder = path.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        Ok(Target { path, folder, from, old })
     }
 
-    /// The folder that relative paths begin in.
-    fn folder(&self) -> PathBuf {
-        let folder =
-            self.path.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+    /// Where it is written to: nowhere, or to standard output, if there is none.
+    fn output(&self, args: &LearnArgs) -> Result<Option<Output>, Failure> {
+        let Some(path) = self.path.as_deref().filter(|_| !args.diff) else { return Ok(None) };
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let added_to = args.from.as_deref().is_some_and(|from| real(from) == real(path));
+        Output::find(path, added_to).map(Some)
     }
 
     /// The text of the file.
@@ -274,7 +280,7 @@ impl Target {
         };
         let dir = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let names = Names {
-            folder: self.folder(),
+            folder: self.folder.clone(),
             is_pwd: std::env::var_os("PWD").is_some_and(|pwd| pwd == dir),
             dir,
             home: world.home.clone(),
@@ -285,65 +291,6 @@ impl Target {
         let lines: Vec<Line> = given_lines(policies).into_iter().chain(learned).collect();
         write::write(&self.old, &print::head(ran), &lines, &names)
             .map_err(|why| Failure::new(format!("the policy cannot be written: {why}")))
-    }
-
-    /// Writes it: a reader finds the old one or the new one, whole.
-    fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {
-        if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-            return Ok(());
-        }
-        let failed =
-            |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", printable(path)));
-        // What a link leads to is what is replaced; what is no file, as a pipe, is written to.
-        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if is_no_file(path) {
-            return fs::write(path, text).map_err(failed);
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let written =
-            File::options().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                if let Ok(old) = fs::metadata(path) {
-                    file.set_permissions(fs::Permissions::from_mode(old.permissions().mode() & 0o777))?;
-                }
-                file.sync_all()?;
-                fs::rename(&temporary, path)
-            });
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            failed(error)
-        })
-    }
-}
-
-/// Whether something else is there, as a device or a pipe.
-fn is_no_file(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| !meta.is_file())
-}
-
-/// Whether a file may be replaced, before anything is run: it is not there, learn has written it, or it is added to.
-fn is_ours(path: &Path, added_to: bool) -> Result<(), Failure> {
-    let refused = |why: String| Err(Failure::new(format!("{}: {why}; nothing was run", printable(path))));
-    if is_no_file(path) && !path.is_dir() {
-        return Ok(());
-    }
-    match fs::read(path) {
-        Ok(_) if added_to => {}
-        Ok(old) if old.starts_with(format!("# {}", print::FIRST).as_bytes()) => {}
-        Ok(_) => {
-            return refused(format!(
-                "is there, and was not written by palisade learn: --from {} adds to it, or remove it",
-                printable(path)
-            ));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return refused(error.to_string()),
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match crate::sys::watch::may(folder, libc::W_OK | libc::X_OK) {
-        Ok(()) => Ok(()),
-        Err(error) => refused(format!("no file can be made in {}: {error}", printable(folder))),
     }
 }
 
