@@ -56,7 +56,7 @@ pub enum Told {
     Refused(Event),
     /// A call succeeded.
     Used(Used),
-    /// The program was stopped.
+    /// The program was stopped, and with it all that could continue it.
     Stopped,
     /// A signal came to the watcher, while these processes run.
     Interrupted(Vec<i32>),
@@ -191,7 +191,9 @@ fn stopped(
                 libc::SIGTRAP => sys::go_on(thread, 0),
                 _ => {
                     sys::stay_stopped(thread)?;
-                    if thread == watch.program {
+                    // Another that it started may be to continue it, which it could not if the watcher stopped too.
+                    let by_terminal = signal != libc::SIGSTOP;
+                    if thread == watch.program && (by_terminal || all.processes().len() == 1) {
                         tell(Told::Stopped);
                     }
                     Ok(())
