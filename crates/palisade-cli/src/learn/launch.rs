@@ -76,6 +76,7 @@ impl Launch<'_> {
             ))
         })?;
         signals::leave_signals_to(program).map_err(failed)?;
+        signals::stop_as_the_child_does();
         ours.write_all(&[0]).map_err(failed)?;
         self.tell(program)
     }

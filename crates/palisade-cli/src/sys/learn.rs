@@ -39,7 +39,7 @@ extern "C" fn pass_on(signal: c_int, info: *mut libc::siginfo_t, _: *mut libc::c
 
 extern "C" fn wake(_: c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// `int sigaction(int, const struct sigaction *, NULL)`, sigaction(2): from now on signals that end or stop are the child's
+/// `int sigaction(int, const struct sigaction *, NULL)`, sigaction(2): from now on signals that end are the child's
 /// to follow, and each second a call that waits is interrupted (`int setitimer(ITIMER_REAL, …)`, setitimer(2)).
 pub fn leave_signals_to(child: i32) -> io::Result<()> {
     CHILD.store(child, Ordering::Relaxed);
@@ -48,7 +48,6 @@ pub fn leave_signals_to(child: i32) -> io::Result<()> {
         handle(signal, pass_on)?;
     }
     handle(libc::SIGALRM, wake)?;
-    block(libc::SIG_BLOCK);
     let second = libc::timeval { tv_sec: 1, tv_usec: 0 };
     let each = libc::itimerval { it_interval: second, it_value: second };
     // SAFETY: the structure lives until the call returns.
@@ -86,6 +85,11 @@ fn block(how: c_int) {
         });
         libc::sigprocmask(how, &raw const set, ptr::null_mut());
     }
+}
+
+/// From now on this process is stopped when the child is that it watches, and not by a terminal.
+pub fn stop_as_the_child_does() {
+    block(libc::SIG_BLOCK);
 }
 
 /// From now on a terminal stops this process as any other: a child that it does not watch stops by itself.
