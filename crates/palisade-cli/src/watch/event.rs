@@ -83,7 +83,7 @@ pub struct Watched {
     own: Option<Identity>,
 }
 
-const HIDDEN: &str = "the program hides its memory from others";
+pub const HIDDEN: &str = "the program hides its memory from others";
 const GONE: &str = "the program has changed it meanwhile";
 
 impl Watched {
@@ -313,7 +313,7 @@ fn is_same(link: &Path, path: &Path) -> bool {
     }
 }
 
-fn no_link(error: &io::Error) -> &'static str {
+pub fn no_link(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => HIDDEN,
         _ => GONE,

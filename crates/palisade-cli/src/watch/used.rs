@@ -62,6 +62,8 @@ pub enum Before {
     Open(u64),
     /// It is about a descriptor.
     Descriptor(i32, fn(&Path) -> Request),
+    /// It takes a name of an abstract socket.
+    Name(Vec<u8>),
     Use(Box<Wanted>),
 }
 
@@ -177,10 +179,7 @@ impl Uses {
             },
             Said::Bind { address, .. } => match event::address_of(address) {
                 event::Address::None => None,
-                event::Address::Abstract(name) => {
-                    self.own_names.insert(name.to_owned());
-                    None
-                }
+                event::Address::Abstract(name) => Some(Before::Name(name.to_owned())),
                 event::Address::Port => uses(what(thread, &said)),
                 event::Address::Path => Some(binds(what(thread, &said))),
             },
@@ -232,6 +231,7 @@ impl Uses {
                 Before::Descriptor(fd, request) => {
                     Use::Asked(vec![request(&std::fs::read_link(link(fd)).ok()?)])
                 }
+                Before::Name(_) => return None,
                 Before::Use(wanted) => wanted.what,
             };
             let Use::Asked(all) = what else { return None };
@@ -242,7 +242,7 @@ impl Uses {
             });
         }
         let (what, made) = match before {
-            Before::Open(flags) => (self.opened(thread, &link(returned as i32), flags, said)?, None),
+            Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, None),
             Before::Descriptor(fd, request) => {
                 let path = std::fs::read_link(link(fd)).ok().filter(|path| path.is_absolute())?;
                 let request = request(&path);
@@ -252,6 +252,10 @@ impl Uses {
                 let counts =
                     if request.to_string().starts_with("ioctl") { is_device(kind) } else { is_file(kind) };
                 (counts.then_some(Use::OnOpen(request))?, None)
+            }
+            Before::Name(name) => {
+                self.own_names.insert(name);
+                return None;
             }
             Before::Use(wanted) => {
                 let Wanted { what, makes } = *wanted;
@@ -268,14 +272,14 @@ impl Uses {
     }
 
     /// What was there has been opened.
-    fn opened(&self, thread: i32, link: &str, flags: u64, said: impl FnOnce() -> Said) -> Option<Use> {
-        let Ok(path) = std::fs::read_link(link) else {
-            // It hides from others.
-            return Some(what(thread, &said()));
+    fn opened(&self, link: &str, flags: u64, said: impl FnOnce() -> Said) -> Option<Use> {
+        let path = match std::fs::read_link(link) {
+            Ok(path) if path.is_absolute() => path,
+            Err(error) if event::no_link(&error) == event::HIDDEN => {
+                return Some(Use::Unknown { what: "open a file".to_owned(), why: event::HIDDEN });
+            }
+            _ => return None,
         };
-        if !path.is_absolute() {
-            return None;
-        }
         if self.stdio.contains(&path) && is_by_descriptor(&said()) {
             return Some(Use::Stdio);
         }
