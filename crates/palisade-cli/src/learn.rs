@@ -60,21 +60,23 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         policies.plans(&kernel, starting.program.rules(), Log::empty()).map_err(failed)?
     };
     within(&policies, &plans, &starting.program, false)?;
+    let ceilings = Domain::new(plans[1..].to_vec()).map_err(failed)?;
     // Descriptors 0, 1 and 2 are COMMAND's own too.
     let newest = rules::newest();
     let presets = Presets::new(&newest);
-    let ceilings: Vec<String> = policies.ceilings().map(|name| printable(name).to_string()).collect();
+    let within: Vec<String> = policies.ceilings().map(|name| printable(name).to_string()).collect();
     if !args.quiet {
-        say::line(&match ceilings.as_slice() {
+        say::line(&match within.as_slice() {
             [] => "learning: COMMAND runs UNCONFINED, and may do all that you may".to_owned(),
             all => format!("learning: COMMAND runs within {}", all.join(" and ")),
         });
     }
     let launch = Launch { args, policies: &policies, kernel: &kernel, starting: &starting, plans: &plans };
-    let watched = match launch.watch()? {
+    let mut watched = match launch.watch()? {
         Ok(watched) => watched,
         Err(code) => return Ok(code),
     };
+    watched.seen.keep_within(&ceilings, &watched.own());
 
     let (home, dir) = propose::home_and_dir(args.start.chdir.as_deref());
     let is_made = |path: &Path| {
@@ -105,7 +107,7 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         .map_err(|error| Failure::new(format!("nothing can be learned: {error}; no policy was written")))?;
     let ran = Ran {
         command: &args.command,
-        within: ceilings,
+        within,
         status: watched.status,
         partial: watched.partial,
         fold: args.fold,
@@ -395,16 +397,15 @@ impl Told<'_> {
         }
     }
 
-    /// Holds the file as it was written against all that was used.
+    /// Holds the file as it was written, and what COMMAND needs to start, against all that was used.
     fn check(&self, domain: &Domain) {
-        // What the kernel has of COMMAND's own process, which has ended: that of palisade when it is run.
-        let own = Path::new("/proc").join(self.watched.program.to_string());
+        // What the kernel has of COMMAND is gone with it.
+        let own = self.watched.own();
         let is_own = |request: &Request| request.path().is_some_and(|path| path.starts_with(&own));
+        let is_refused = |request: &Request| !is_own(request) && domain.decide(request).is_refused();
         let refused = self.used.iter().enumerate().filter(|(n, one)| {
             let known = self.outcome.not_learned.iter().any(|(other, _)| other == n);
-            !known
-                && matches!(one.kind, Kind::There | Kind::Made)
-                && one.asked.iter().any(|request| !is_own(request) && domain.decide(request).is_refused())
+            !known && matches!(one.kind, Kind::There | Kind::Made) && one.asked.iter().any(is_refused)
         });
         let refused: Vec<String> = refused.map(|(_, one)| asked(one)).collect();
         if !refused.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use palisade::{Error, Kernel, Plan, Ruleset};
@@ -34,6 +35,13 @@ pub struct Watched {
     pub partial: bool,
     /// The number of COMMAND's process.
     pub program: i32,
+}
+
+impl Watched {
+    /// What the kernel had of COMMAND.
+    pub fn own(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}", self.program))
+    }
 }
 
 /// How often it is said how far it is.
@@ -140,9 +148,11 @@ impl Launch<'_> {
                 }
                 Told::Ended { status, left } => {
                     end = Some(status);
+                    // What it was sent until now it has gone on from, or ended by.
+                    interrupted |= signals::is_to_end();
                     partial = match status {
                         Status::Exited(0) => false,
-                        Status::Exited(_) => interrupted || signals::is_to_end(),
+                        Status::Exited(_) => interrupted,
                         Status::Killed(_) => true,
                     };
                     signals::child_has_ended();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use palisade::{Open, Request};
+use palisade::{Domain, Open, Request};
 
 use crate::watch::{Closing, Inode, Use, Used};
 
@@ -117,6 +117,20 @@ impl Seen {
         self.notes.insert((what.to_owned(), why.to_owned()));
     }
 
+    /// Leaves out what a ceiling refuses, which therefore cannot have been: what was asked for was changed while it was read.
+    /// What the kernel has of COMMAND, in the folder `own`, it sees in another place than palisade.
+    pub fn keep_within(&mut self, ceilings: &Domain, own: &Path) {
+        let is_own = |request: &Request| request.path().is_some_and(|path| path.starts_with(own));
+        let is_refused = |request: &Request| !is_own(request) && ceilings.decide(request).is_refused();
+        let (refused, kept) = std::mem::take(&mut self.all)
+            .into_iter()
+            .partition::<Vec<One>, _>(|one| one.asked.iter().any(is_refused));
+        self.all = kept;
+        for request in refused.iter().flat_map(|one| &one.asked).filter(|request| is_refused(request)) {
+            self.note(&format!("seemed to {request}"), NOT_WITHIN);
+        }
+    }
+
     fn add_asked(&mut self, asked: Vec<Request>, kind: Kind, by: Rc<Path>) {
         if kind == Kind::Made {
             self.changed.extend(asked.iter().filter_map(Request::path).map(Path::to_owned));
@@ -160,6 +174,7 @@ impl Seen {
 }
 
 const CLOSED: &str = "palisade run refuses that whatever is granted, unless --no-backstop leaves it open";
+const NOT_WITHIN: &str = "--within refuses that, so that it was something else, changed meanwhile";
 const NO_MOUNTS: &str = "no program may that is confined";
 const NO_RIGHTS: &str = "outside it has the rights of its owner or group, of which no program has any that is confined, nor had this one";
 
