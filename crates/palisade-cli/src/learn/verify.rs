@@ -94,8 +94,12 @@ fn ended(status: Status) -> String {
 fn is_needed(refusal: &Value, watched: &Watched, rules: &[Learned]) -> bool {
     let word = |key: &str| refusal[key].as_str().unwrap_or_default();
     let ours = ["landlock", "seccomp"].contains(&word("by"));
-    let is_unix =
-        |rule: &Learned| matches!(rule.what, Granted::Path { rights, .. } if rights.intersects(Rights::UNIX));
+    let is_unix = |rule: &Learned| match rule.what {
+        Granted::Path { rights, .. } | Granted::Unrestricted(rights) => {
+            rights.intersects(Rights::UNIX | Rights::ABSTRACT)
+        }
+        _ => false,
+    };
     // Made to look for a daemon that was not there, as that of names (nscd).
     let unused = word("asked") == "make a UNIX socket" && !watched.seen.pairs && !rules.iter().any(is_unix);
     ours && !unused && !watched.seen.tried.contains(word("asked"))
