@@ -13,8 +13,15 @@ use palisade::printable;
 use super::print;
 use crate::Failure;
 
-/// A file that may be made or replaced.
-pub struct Output {
+/// Where the policy goes.
+pub enum Output {
+    /// What is no file, as a pipe, is written to.
+    Open(File),
+    /// A file that may be made or replaced.
+    Named(Box<Named>),
+}
+
+pub struct Named {
     folder: File,
     name: OsString,
     /// What is there before COMMAND runs.
@@ -26,7 +33,11 @@ impl Output {
     pub fn find(path: &Path, added_to: bool) -> Result<Output, Failure> {
         let refused = |why: String| Failure::new(format!("{}: {why}; nothing was run", printable(path)));
         let there = match fs::metadata(path) {
-            Ok(meta) if !meta.is_file() => return Err(refused("is no file".to_owned())),
+            Ok(meta) if meta.is_dir() => return Err(refused("is a folder".to_owned())),
+            Ok(meta) if !meta.is_file() => {
+                let open = File::options().write(true).open(path);
+                return open.map(Output::Open).map_err(|error| refused(error.to_string()));
+            }
             Ok(meta) => Some(meta),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(refused(error.to_string())),
@@ -49,11 +60,21 @@ impl Output {
         let folder = may
             .and(open)
             .map_err(|error| refused(format!("no file can be made in {}: {error}", printable(folder))))?;
-        Ok(Output { folder, name: name.to_owned(), there })
+        Ok(Output::Named(Box::new(Named { folder, name: name.to_owned(), there })))
     }
 
-    /// Writes it: a reader finds the old one or the new one, whole.
+    /// Writes it.
     pub fn write(&self, text: &str) -> io::Result<()> {
+        match self {
+            Output::Open(file) => (&mut &*file).write_all(text.as_bytes()),
+            Output::Named(named) => named.write(text),
+        }
+    }
+}
+
+impl Named {
+    /// A reader finds the old one or the new one, whole.
+    fn write(&self, text: &str) -> io::Result<()> {
         let path = self.at(&self.name);
         match path.symlink_metadata() {
             Ok(now) if self.there.as_ref().is_none_or(|there| !is_same(there, &now)) => {
