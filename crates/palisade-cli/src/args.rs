@@ -159,15 +159,15 @@ pub enum Explain {
 
 /// Watch COMMAND, and write the least policy with which it runs again
 ///
-/// COMMAND runs as `palisade run` would start it, but that nothing is refused to it: with --within what that policy refuses.
-/// Whatever it and all it starts use is written as a policy file: what they opened, made, executed, connected to. What they
-/// looked for and did not find is not, so run what you want to allow, all of it.
+/// COMMAND runs as `palisade run` would start it, but nothing is refused to it, except what a policy that --within names
+/// refuses. What it and all it starts use is written as a policy file: what they opened, made, executed, connected to. What
+/// they looked for and did not find is no need, so let it do all that you want to allow.
 ///
 /// Read the file before you use it, for it allows what COMMAND did, whatever that was. Each rule says who used it, and for
 /// what. What stands out, as a key or your whole home, is named at the end.
 ///
-/// Paths below the current folder are relative to the file, if that is there or above; those in your home begin with ~, and
-/// XDG folders elsewhere with their variable, so that the policy holds for other users too.
+/// Paths below the current folder are relative to the file, if that is there or above, and begin with ${PWD} if not; those
+/// in your home begin with ~, and XDG folders elsewhere with their variable, so that the policy holds for other users too.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -187,12 +187,12 @@ Exit status:
 pub struct LearnArgs {
     /// Write the policy to FILE; without it to that of --from, or to standard output
     ///
-    /// It is written when COMMAND and all it started have ended, for its owner alone (mode 0600) if it is new. A file that
-    /// learn has not written is replaced by nothing: --from adds to it.
+    /// It is written when COMMAND and all it started have ended; if it is new, for its owner alone (mode 0600). A file that
+    /// learn did not write is not replaced: --from adds to it.
     #[arg(short, long, value_name = "FILE", help_heading = "Learning", value_parser = any_path())]
     pub output: Option<PathBuf>,
 
-    /// Add what is needed besides to this policy file; comments and order stay, and if nothing is, all of it
+    /// Add to this policy file what it lacks; its comments and order stay, and all of it if it lacks nothing
     #[arg(long, value_name = "FILE", help_heading = "Learning", value_parser = any_path())]
     pub from: Option<PathBuf>,
 
