@@ -67,16 +67,21 @@ pub fn fold(items: &mut Items, folders: &Folders<'_>, fold: Fold, many: usize) {
     }
     loop {
         settle(items);
-        let Some((folder, rights)) = to_fold(items, folders, many) else { return };
-        let in_it = |path: &Path, item: &Item| path.parent() == Some(&folder) && item.rights == rights;
-        let folded: Vec<PathBuf> = below(items, &folder)
-            .filter(|(path, item)| in_it(path, item))
-            .map(|(path, _)| path.clone())
-            .collect();
-        let folded: Vec<Item> = folded.iter().filter_map(|path| items.remove(path)).collect();
-        let item = items.entry(folder.clone()).or_default();
-        item.rights = round(item.rights | rights, &folder, folders);
-        folded.into_iter().for_each(|folded| item.add(folded.uses));
+        let found = to_fold(items, folders, many);
+        if found.is_empty() {
+            return;
+        }
+        for (folder, rights) in found {
+            let in_it = |path: &Path, item: &Item| path.parent() == Some(&folder) && item.rights == rights;
+            let folded: Vec<PathBuf> = below(items, &folder)
+                .filter(|(path, item)| in_it(path, item))
+                .map(|(path, _)| path.clone())
+                .collect();
+            let folded: Vec<Item> = folded.iter().filter_map(|path| items.remove(path)).collect();
+            let item = items.entry(folder.clone()).or_default();
+            item.rights = round(item.rights | rights, &folder, folders);
+            folded.into_iter().for_each(|folded| item.add(folded.uses));
+        }
     }
 }
 
@@ -119,8 +124,8 @@ fn settle(items: &mut Items) {
     *items = kept;
 }
 
-/// The deepest folder of which many files have the same rights, and those.
-fn to_fold(items: &Items, folders: &Folders<'_>, many: usize) -> Option<(PathBuf, Rights)> {
+/// The deepest folders of which many files have the same rights, and those: all of them, for a program can have thousands.
+fn to_fold(items: &Items, folders: &Folders<'_>, many: usize) -> Vec<(PathBuf, Rights)> {
     let mut counts: BTreeMap<(usize, &Path), Vec<(Rights, usize)>> = BTreeMap::new();
     for (path, item) in items {
         let Some(folder) = path.parent() else { continue };
@@ -138,11 +143,18 @@ fn to_fold(items: &Items, folders: &Folders<'_>, many: usize) -> Option<(PathBuf
         let same_use = |(_, item): (&PathBuf, &Item)| (beyond - item.rights).is_empty();
         named && (folders.may_be_granted)(folder) && below(items, folder).all(same_use)
     };
-    let found = counts.iter().rev().flat_map(|((_, folder), counts)| {
-        counts.iter().filter(|(_, count)| *count >= many).map(move |(rights, _)| (*folder, *rights))
+    let found = counts.iter().rev().flat_map(|((depth, folder), counts)| {
+        let many = counts.iter().filter(|(_, count)| *count >= many);
+        many.map(move |(rights, _)| (*depth, *folder, *rights))
     });
-    let mut found = found.filter(|(folder, rights)| may(folder, *rights));
-    found.next().map(|(folder, rights)| (folder.to_owned(), rights))
+    let mut found = found.filter(|(_, folder, rights)| may(folder, *rights)).peekable();
+    let deepest = found.peek().map(|(depth, ..)| *depth);
+    let found = found.take_while(|(depth, ..)| Some(*depth) == deepest);
+    let mut found: Vec<(PathBuf, Rights)> =
+        found.map(|(_, folder, rights)| (folder.to_owned(), rights)).collect();
+    // What else is wanted of a folder may be had when that is done.
+    found.dedup_by(|second, first| second.0 == first.0);
+    found
 }
 
 /// What is at a path, and below it.

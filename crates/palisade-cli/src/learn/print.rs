@@ -189,13 +189,15 @@ fn about(path: &Path, rights: Rights, world: &World<'_>, hides: &dyn Fn(&Path) -
     if let Some(what) = secrets::sensitive(path, rights, world) {
         return Some(what.to_owned());
     }
+    let names_alone = Rights::READ_DIR.contains(rights);
     if path == Path::new("/proc") {
-        return Some("what the kernel says of all processes".to_owned());
+        let what =
+            if names_alone { "which processes there are" } else { "what the kernel says of all processes" };
+        return Some(what.to_owned());
     }
     if !(world.is_dir)(path) {
         return None;
     }
-    let names_alone = Rights::READ_DIR.contains(rights);
     let reads = rights.intersects(Rights::READ_FILE);
     if reads && (hides(path) || propose::holds_secret(path, world)) {
         return Some("all in it can be read, and there are secrets in it".to_owned());
