@@ -76,10 +76,10 @@ pub struct Wanted {
 /// What is made by a call.
 pub enum Makes {
     Nothing,
-    /// What the descriptor that it returns is open on.
-    Opened,
-    /// What is there then.
-    At(Vec<PathBuf>),
+    /// What the descriptor that it returns is open on, if that is here, or has no name.
+    Opened(PathBuf),
+    /// What is here then, if it is not what was here before.
+    At(PathBuf, Option<Inode>),
 }
 
 /// What has to be remembered from call to call.
@@ -163,10 +163,9 @@ impl Uses {
             }
             Said::Open { flags, .. } => {
                 let what = what(thread, &said);
-                let there = path_of(&what, 0).is_some_and(|path| path.symlink_metadata().is_ok());
-                let makes =
-                    if there && flags & O_TMPFILE != O_TMPFILE { Makes::Nothing } else { Makes::Opened };
-                Some(wanted(what, makes))
+                let path = path_of(&what, 0).unwrap_or(Path::new("")).to_owned();
+                let there = path.symlink_metadata().is_ok() && flags & O_TMPFILE != O_TMPFILE;
+                Some(wanted(what, if there { Makes::Nothing } else { Makes::Opened(path) }))
             }
             Said::Execute { .. } => uses(match event::executes(thread, &said) {
                 Ok(request) => Use::Asked(vec![request]),
@@ -261,8 +260,10 @@ impl Uses {
                 let Wanted { what, makes } = *wanted;
                 let made = match makes {
                     Makes::Nothing => None,
-                    Makes::Opened => inode_of(std::fs::metadata(link(returned as i32))),
-                    Makes::At(paths) => paths.iter().find_map(|path| inode_of(path.symlink_metadata())),
+                    Makes::Opened(path) => made_open(&link(returned as i32), &path),
+                    Makes::At(path, before) => {
+                        inode_of(path.symlink_metadata()).filter(|inode| Some(*inode) != before)
+                    }
                 };
                 self.made.extend(made);
                 (what, made)
@@ -283,9 +284,12 @@ impl Uses {
         if self.stdio.contains(&path) && is_by_descriptor(&said()) {
             return Some(Use::Stdio);
         }
+        let meta = std::fs::metadata(link).ok()?;
+        if is_nameless(&path, &meta) {
+            return None;
+        }
         let how = event::opened(flags);
-        let is_made = || inode_of(std::fs::metadata(link)).is_some_and(|inode| self.made.contains(&inode));
-        let new = !self.made.is_empty() && is_made();
+        let new = inode_of(Ok(meta)).is_some_and(|inode| self.made.contains(&inode));
         Some(Use::Opened { path, how, new })
     }
 
@@ -306,7 +310,8 @@ impl Uses {
             let maps = std::fs::read_to_string(format!("/proc/{thread}/maps")).unwrap_or_default();
             let files: HashSet<&str> =
                 maps.lines().filter_map(|line| Some(&line[line.find('/')?..])).collect();
-            let mut files: Vec<&str> = files.into_iter().collect();
+            // What is not there by this name has another, or none any more, and was executed by a descriptor.
+            let mut files: Vec<&str> = files.into_iter().filter(|file| Path::new(file).exists()).collect();
             files.sort_unstable();
             files.into_iter().for_each(|file| add(Use::Asked(vec![Request::exec(file)])));
         }
@@ -338,10 +343,24 @@ fn wanted(what: Use, makes: Makes) -> Before {
     Before::Use(Box::new(Wanted { what, makes }))
 }
 
-/// What is made, or moved, which is then at the last of its paths; in an exchange at both.
+/// What is made, or moved, which is then at the last of its paths.
 fn makes(what: Use) -> Before {
-    let paths = [path_of(&what, 1), path_of(&what, 0)].into_iter().flatten().map(Path::to_owned).collect();
-    wanted(what, Makes::At(paths))
+    let path = path_of(&what, 1).or(path_of(&what, 0)).unwrap_or(Path::new("")).to_owned();
+    let before = inode_of(path.symlink_metadata());
+    wanted(what, Makes::At(path, before))
+}
+
+/// What was opened, if it is what was to be made: by then the path may be another, by which it was not there.
+fn made_open(link: &str, path: &Path) -> Option<Inode> {
+    let meta = std::fs::metadata(link).ok()?;
+    let is_it = meta.nlink() == 0 || std::fs::read_link(link).is_ok_and(|opened| opened == path);
+    inode_of(Ok(meta)).filter(|_| is_it)
+}
+
+/// Whether a file never had a name, as of memory (memfd_create(2)): the kernel says one that is at the root, where it is not.
+/// Landlock lets everybody open it.
+fn is_nameless(path: &Path, meta: &std::fs::Metadata) -> bool {
+    meta.nlink() == 0 && path.parent() == Some(Path::new("/"))
 }
 
 /// To bind a socket makes it; what is to connect to it is most often the program itself, of which nothing is asked
