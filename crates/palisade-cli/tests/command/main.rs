@@ -9,6 +9,8 @@ mod common;
 mod completions;
 mod files;
 mod hygiene;
+#[cfg(target_arch = "x86_64")]
+mod learn;
 mod learned;
 mod man;
 mod more_programs;
