@@ -69,11 +69,11 @@ impl Launch<'_> {
         let watcher = std::process::id() as i32;
         let Some(program) = signals::fork().map_err(failed)? else {
             drop(ours);
-            // Without an answer the other has ended.
-            let failure = match theirs.read_exact(&mut [0]) {
-                Ok(()) => self.become_command(&strings, watcher),
-                Err(error) => failed(error),
-            };
+            if theirs.read_exact(&mut [0]).is_err() {
+                // The other has ended, and said why.
+                sys_watch::exit(crate::FAILED.into());
+            }
+            let failure = self.become_command(&strings, watcher);
             say::line(&failure.message);
             sys_watch::exit(failure.code.into())
         };
