@@ -44,7 +44,7 @@ fn text(user: &User, name: &str) -> String {
 }
 
 /// What comes after the head of a new file, in which COMMAND stands.
-fn rules(policy: &str) -> &str {
+pub fn rules(policy: &str) -> &str {
     policy.split_once("\n\n").map_or("", |(_, rules)| rules)
 }
 

@@ -11,6 +11,8 @@ mod files;
 mod hygiene;
 #[cfg(target_arch = "x86_64")]
 mod learn;
+#[cfg(target_arch = "x86_64")]
+mod learn_ends;
 mod learned;
 mod man;
 mod more_programs;
