@@ -2,6 +2,7 @@
 //! descriptor that it got; what it changes is looked up before it is done, for afterwards it may be gone.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::FileType;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -61,10 +62,34 @@ pub enum Before {
     /// It opens what is there, with these flags.
     Open(u64),
     /// It is about a descriptor.
-    Descriptor(i32, fn(&Path) -> Request),
+    Descriptor(i32, OnOpen),
     /// It takes a name of an abstract socket.
     Name(Vec<u8>),
     Use(Box<Wanted>),
+}
+
+/// What is done with a file that is open.
+#[derive(Clone, Copy)]
+pub enum OnOpen {
+    Control,
+    Truncate,
+}
+
+impl OnOpen {
+    fn request(self, path: &Path) -> Request {
+        match self {
+            OnOpen::Control => Request::ioctl(path),
+            OnOpen::Truncate => Request::truncate(path),
+        }
+    }
+
+    /// Whether it is restricted on a file of this kind.
+    fn counts(self, kind: FileType) -> bool {
+        match self {
+            OnOpen::Control => kind.is_char_device() || kind.is_block_device(),
+            OnOpen::Truncate => kind.is_file(),
+        }
+    }
 }
 
 /// What it uses if it succeeds, and makes.
@@ -142,11 +167,9 @@ impl Uses {
             match call {
                 Call::Open if arguments[1] & O_CREAT == 0 => return open(arguments[1]),
                 Call::OpenAt if arguments[2] & (O_CREAT | O_TMPFILE) == 0 => return open(arguments[2]),
-                Call::Ioctl => {
-                    return Some(Before::Descriptor(arguments[0] as i32, |path| Request::ioctl(path)));
-                }
+                Call::Ioctl => return Some(Before::Descriptor(arguments[0] as i32, OnOpen::Control)),
                 Call::Ftruncate | Call::Ftruncate64 => {
-                    return Some(Before::Descriptor(arguments[0] as i32, |path| Request::truncate(path)));
+                    return Some(Before::Descriptor(arguments[0] as i32, OnOpen::Truncate));
                 }
                 _ => {}
             }
@@ -227,8 +250,8 @@ impl Uses {
             }
             let what = match before {
                 Before::Open(_) => what(thread, &said()),
-                Before::Descriptor(fd, request) => {
-                    Use::Asked(vec![request(&std::fs::read_link(link(fd)).ok()?)])
+                Before::Descriptor(fd, on_open) => {
+                    Use::Asked(vec![on_open.request(&std::fs::read_link(link(fd)).ok()?)])
                 }
                 Before::Name(_) => return None,
                 Before::Use(wanted) => wanted.what,
@@ -242,15 +265,10 @@ impl Uses {
         }
         let (what, made) = match before {
             Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, None),
-            Before::Descriptor(fd, request) => {
+            Before::Descriptor(fd, on_open) => {
                 let path = std::fs::read_link(link(fd)).ok().filter(|path| path.is_absolute())?;
-                let request = request(&path);
-                let is_file = |kind: std::fs::FileType| kind.is_file();
-                let is_device = |kind: std::fs::FileType| kind.is_char_device() || kind.is_block_device();
                 let kind = std::fs::metadata(link(fd)).ok()?.file_type();
-                let counts =
-                    if request.to_string().starts_with("ioctl") { is_device(kind) } else { is_file(kind) };
-                (counts.then_some(Use::OnOpen(request))?, None)
+                (on_open.counts(kind).then(|| Use::OnOpen(on_open.request(&path)))?, None)
             }
             Before::Name(name) => {
                 self.own_names.insert(name);
