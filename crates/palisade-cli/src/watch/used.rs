@@ -20,8 +20,8 @@ pub struct Used {
     /// The file that it executes.
     pub program: Rc<Path>,
     pub what: Use,
-    /// The file that was made by it, or was moved.
-    pub made: Option<Inode>,
+    /// What was made by it, or was moved: two files in an exchange.
+    pub made: Vec<Inode>,
 }
 
 /// A device and a number on it.
@@ -103,8 +103,8 @@ pub enum Makes {
     Nothing,
     /// What the descriptor that it returns is open on, if that is here, or has no name.
     Opened(PathBuf),
-    /// What is here then, if it is not what was here before.
-    At(PathBuf, Option<Inode>),
+    /// What is there then, each if it is not what was there before.
+    At(Vec<(PathBuf, Option<Inode>)>),
 }
 
 /// What has to be remembered from call to call.
@@ -260,15 +260,15 @@ impl Uses {
             return Some(Used {
                 program: self.who(thread),
                 what: Use::Tried(all.first()?.to_string()),
-                made: None,
+                made: Vec::new(),
             });
         }
         let (what, made) = match before {
-            Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, None),
+            Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, Vec::new()),
             Before::Descriptor(fd, on_open) => {
                 let path = std::fs::read_link(link(fd)).ok().filter(|path| path.is_absolute())?;
                 let kind = std::fs::metadata(link(fd)).ok()?.file_type();
-                (on_open.counts(kind).then(|| Use::OnOpen(on_open.request(&path)))?, None)
+                (on_open.counts(kind).then(|| Use::OnOpen(on_open.request(&path)))?, Vec::new())
             }
             Before::Name(name) => {
                 self.own_names.insert(name);
@@ -276,14 +276,17 @@ impl Uses {
             }
             Before::Use(wanted) => {
                 let Wanted { what, makes } = *wanted;
-                let made = match makes {
-                    Makes::Nothing => None,
-                    Makes::Opened(path) => made_open(&link(returned as i32), &path),
-                    Makes::At(path, before) => {
-                        inode_of(path.symlink_metadata()).filter(|inode| Some(*inode) != before)
+                let made: Vec<Inode> = match makes {
+                    Makes::Nothing => Vec::new(),
+                    Makes::Opened(path) => made_open(&link(returned as i32), &path).into_iter().collect(),
+                    Makes::At(paths) => {
+                        let changed = |(path, before): (PathBuf, Option<Inode>)| {
+                            inode_of(path.symlink_metadata()).filter(|inode| Some(*inode) != before)
+                        };
+                        paths.into_iter().filter_map(changed).collect()
                     }
                 };
-                self.made.extend(made);
+                self.made.extend(&made);
                 (what, made)
             }
         };
@@ -316,7 +319,7 @@ impl Uses {
         let caller = self.who(thread);
         self.known.remove(&thread);
         let mut all = Vec::new();
-        let mut add = |what| all.push(Used { program: caller.clone(), what, made: None });
+        let mut add = |what| all.push(Used { program: caller.clone(), what, made: Vec::new() });
         if let Some(Before::Use(wanted)) = before {
             add(wanted.what);
         }
@@ -361,11 +364,11 @@ fn wanted(what: Use, makes: Makes) -> Before {
     Before::Use(Box::new(Wanted { what, makes }))
 }
 
-/// What is made, or moved, which is then at the last of its paths.
+/// What is made, or moved: what is at its paths then, and was not before.
 fn makes(what: Use) -> Before {
-    let path = path_of(&what, 1).or(path_of(&what, 0)).unwrap_or(Path::new("")).to_owned();
-    let before = inode_of(path.symlink_metadata());
-    wanted(what, Makes::At(path, before))
+    let paths = [path_of(&what, 1), path_of(&what, 0)].into_iter().flatten();
+    let paths = paths.map(|path| (path.to_owned(), inode_of(path.symlink_metadata()))).collect();
+    wanted(what, Makes::At(paths))
 }
 
 /// What was opened, if it is what was to be made: by then the path may be another, by which it was not there.
