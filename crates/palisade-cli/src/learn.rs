@@ -16,7 +16,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use palisade::{Domain, Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, Rule, What, printable};
+use palisade::{
+    Domain, Grant, Kernel, Log, Policy, PolicyFile, Request, Rights, Rule, View, What, printable,
+};
 
 pub use self::fold::Fold;
 use self::launch::{Launch, Watched};
@@ -89,7 +91,8 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         home,
         dir,
         is_dir: &|path: &Path| path.is_dir(),
-        exists: &|path: &Path| path.symlink_metadata().is_ok(),
+        // Nothing can be granted on a link, nor does what has become one lead to where it did.
+        exists: &|path: &Path| path.canonicalize().is_ok_and(|leads| leads == path),
         is_new: &is_made,
     };
     let folders = Folders::new(&world);
@@ -402,10 +405,18 @@ impl Told<'_> {
         // What the kernel has of COMMAND is gone with it.
         let own = self.watched.own();
         let is_own = |request: &Request| request.path().is_some_and(|path| path.starts_with(&own));
-        let is_refused = |request: &Request| !is_own(request) && domain.decide(request).is_refused();
+        // What was there before may have been replaced since, and then another file has its name.
+        let root = View::new("/", "/");
+        let refuses = |one: &One, request: &Request| {
+            let refused = |request: &Request| domain.decide(request).is_refused();
+            let replaced = || one.kind == Kind::There && !refused(&request.clone().seen_from(&root));
+            !is_own(request) && refused(request) && !replaced()
+        };
         let refused = self.used.iter().enumerate().filter(|(n, one)| {
             let known = self.outcome.not_learned.iter().any(|(other, _)| other == n);
-            !known && matches!(one.kind, Kind::There | Kind::Made) && one.asked.iter().any(is_refused)
+            !known
+                && matches!(one.kind, Kind::There | Kind::Made)
+                && one.asked.iter().any(|request| refuses(one, request))
         });
         let refused: Vec<String> = refused.map(|(_, one)| asked(one)).collect();
         if !refused.is_empty() {

@@ -38,7 +38,7 @@ pub fn lasting<'a>(path: &'a Path, world: &World<'_>) -> Option<&'a Path> {
     if !wide::is_plain(path) || path.starts_with("/proc") || !is_new(path) {
         return None;
     }
-    path.ancestors().find(|folder| !is_new(folder)).filter(|folder| (world.is_dir)(folder))
+    path.ancestors().find(|folder| !is_new(folder) && (world.is_dir)(folder))
 }
 
 /// Where package managers put what they have fetched, from which folder of theirs on.
