@@ -306,7 +306,7 @@ fn what_came_to_nothing_is_not_learned() {
     each_user(|user| {
         user.folder("there");
         user.file("closed", "");
-        fs::set_permissions(user.home().join("closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(user.home().join("closed"), Permissions::from_mode(0o000)).unwrap();
         let nothing = "test -e nosuch; cat nosuch; mkdir there; rmdir nosuch; rm -f nosuch; : <nosuch; \
                        ln -s x there/nosuch/y; mv nosuch other; cd nosuch";
         let policy = exact(user, &format!("exec 2>/dev/null; {nothing}; :"));
