@@ -69,6 +69,9 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
     let within: Vec<String> = policies.ceilings().map(|name| printable(name).to_string()).collect();
     if !args.quiet {
         say::line(&match within.as_slice() {
+            [] if starting.gives_up_capabilities() => {
+                "learning: COMMAND runs UNCONFINED, and may do all that you may, but for root's capabilities, which palisade run takes away too (--keep-caps)".to_owned()
+            }
             [] => "learning: COMMAND runs UNCONFINED, and may do all that you may".to_owned(),
             all => format!("learning: COMMAND runs within {}", all.join(" and ")),
         });
@@ -119,7 +122,7 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
     let domain = as_written(&text, &file.folder, starting.program.rules()).map_err(|error| {
         Failure::new(format!("what was learned is no policy: {error}; nothing was written"))
     })?;
-    let told = Told { args, watched: &watched, used: &used, outcome: &outcome };
+    let told = Told { args, watched: &watched, used: &used, outcome: &outcome, ran: &ran };
     if args.diff {
         let name = file.path.as_deref().map_or("policy".to_owned(), |path| printable(path).to_string());
         say::print(&write::diff(&file.old, &text, &name))?;
@@ -235,7 +238,7 @@ struct Target {
 
 impl Target {
     fn of(args: &LearnArgs) -> Result<Target, Failure> {
-        let path = args.output.clone().or_else(|| args.from.clone());
+        let path = args.output.clone().or_else(|| args.from.clone()).filter(|path| path.as_os_str() != "-");
         if args.verify && path.is_none() {
             return Err(Failure::new("--verify takes a file, to run COMMAND with: name it by --output"));
         }
@@ -245,7 +248,7 @@ impl Target {
                 let file = PolicyFile::read(from).map_err(|error| {
                     crate::policy::say_mistakes(&error);
                     Failure::new(
-                        "nothing was run, for what is said of --from; without it a new file is written",
+                        "nothing was run, for what is wrong with the file of --from; without it a new file is written",
                     )
                 })?;
                 let text = fs::read_to_string(from)
@@ -253,9 +256,13 @@ impl Target {
                 (Some(file), text)
             }
         };
-        let folder = path.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let beside = |path: &Path| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+        };
+        // Where it is put from standard output nobody knows: no path of its begins there.
+        let folder = path.as_deref().map_or(PathBuf::from("/etc/palisade"), beside);
         Ok(Target { path, folder, from, old })
     }
 
@@ -294,8 +301,10 @@ impl Target {
         let learned =
             rules.iter().map(|rule| Line { what: says(&rule.what), comment: print::comment(rule, used) });
         let lines: Vec<Line> = given_lines(policies).into_iter().chain(learned).collect();
-        write::write(&self.old, &print::head(ran), &lines, &names)
-            .map_err(|why| Failure::new(format!("the policy cannot be written: {why}")))
+        let written = write::write(&self.old, &print::head(ran), &lines, &names);
+        let added =
+            |text: String| if lines.is_empty() { text } else { print::with_run(&self.old, text, ran) };
+        written.map(added).map_err(|why| Failure::new(format!("the policy cannot be written: {why}")))
     }
 }
 
@@ -338,6 +347,7 @@ struct Told<'a> {
     watched: &'a Watched,
     used: &'a [&'a One],
     outcome: &'a rules::Outcome,
+    ran: &'a Ran<'a>,
 }
 
 impl Told<'_> {
@@ -346,7 +356,7 @@ impl Told<'_> {
             return;
         }
         let place = match &file.path {
-            Some(path) if self.args.diff => format!("{} would get", printable(path)),
+            Some(path) if self.args.diff => format!("{}, not written", printable(path)),
             Some(path) => printable(path).to_string(),
             None => "the policy".to_owned(),
         };
@@ -357,18 +367,24 @@ impl Told<'_> {
             (rules, _) => print::rules_in_words(rules),
         };
         say::line(&format!("{place}: {rules} ({extent})"));
-        if self.watched.partial {
-            say::line(print::PARTIAL);
+        match self.watched.status {
+            _ if self.watched.partial => say::line(print::PARTIAL),
+            Status::Exited(0) => {}
+            _ => say::line(&format!(
+                "COMMAND {}: what it would do if it did not fail is not in the policy",
+                self.ran.ended()
+            )),
         }
         let hides = |folder: &Path| folders.hides_secret(folder);
         let mut lines = print::outstanding(&self.outcome.rules, self.used, lesson.world, &hides);
         lines.sort();
         lines.extend(file.path.as_deref().filter(|path| is_writable(path, domain)).map(|path| {
             format!(
-                "{} itself: COMMAND can change it, and do more the next time; --output in ~/.config/palisade keeps it elsewhere",
+                "{} itself: COMMAND can change it, and do more the next time; keep it where COMMAND does not write",
                 printable(path)
             )
         }));
+        lines.extend(print::kept(&self.outcome.rules, &self.watched.seen));
         if !lines.is_empty() {
             say::line(&format!("what stands out:\n  {}", lines.join("\n  ")));
         }

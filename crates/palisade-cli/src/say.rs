@@ -43,7 +43,7 @@ pub fn on_standard_error(text: &str) {
 }
 
 /// As [`printable`], but that a backslash stays one: names in a message are escaped already.
-fn printable_line(line: &str) -> String {
+pub fn printable_line(line: &str) -> String {
     line.split('\\').map(|part| printable(part).to_string()).collect::<Vec<_>>().join("\\")
 }
 

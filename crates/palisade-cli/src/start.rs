@@ -85,6 +85,11 @@ impl<'a> Starting<'a> {
         ))
     }
 
+    /// Whether this process has capabilities that COMMAND is started without.
+    pub fn gives_up_capabilities(&self) -> bool {
+        crate::watch::has_capabilities_beyond(self.args.kept_capabilities())
+    }
+
     /// What COMMAND must not inherit: the folder is changed, capabilities are given up, descriptors closed.
     pub fn hygiene(&self) -> Result<(), Failure> {
         let args = self.args;

@@ -60,13 +60,11 @@ pub fn add(items: &mut Items, path: &Path, rights: Rights, n: usize) {
 /// Makes few of many: from `many` files of one folder on it is granted.
 pub fn fold(items: &mut Items, folders: &Folders<'_>, fold: Fold, many: usize) {
     if fold == Fold::Exact {
-        return settle(items);
+        return settle(items, &|rights, _| rights);
     }
-    for (path, item) in items.iter_mut() {
-        item.rights = round(item.rights, path, folders);
-    }
+    let rounded = |rights, path: &Path| round(rights, path, folders);
     loop {
-        settle(items);
+        settle(items, &rounded);
         let found = to_fold(items, folders, many);
         if found.is_empty() {
             return;
@@ -85,7 +83,19 @@ pub fn fold(items: &mut Items, folders: &Folders<'_>, fold: Fold, many: usize) {
     }
 }
 
-/// The rights in the words of a policy: letters. Of a folder that is not granted as a whole only what was used.
+/// What is made is removed, or made again, the next time.
+const UNMADE: [(Rights, Rights); 5] = [
+    (Rights::MAKE_REG, Rights::REMOVE_FILE),
+    (Rights::MAKE_SYM, Rights::REMOVE_FILE),
+    (Rights::MAKE_SOCK, Rights::REMOVE_FILE),
+    (Rights::MAKE_FIFO, Rights::REMOVE_FILE),
+    (Rights::MAKE_DIR, Rights::REMOVE_DIR),
+];
+/// Who uses so many of the rights to create and to remove uses them all.
+const ALL_OF_C: usize = 4;
+
+/// The rights in the words of a policy: letters, as far as they say no more. Of a folder that is not granted as a whole only
+/// what was used.
 fn round(rights: Rights, path: &Path, folders: &Folders<'_>) -> Rights {
     let is_dir = (folders.is_dir)(path);
     // To see names is not to read files.
@@ -93,18 +103,23 @@ fn round(rights: Rights, path: &Path, folders: &Folders<'_>) -> Rights {
         return Rights::READ_DIR;
     }
     if is_dir && !(folders.may_be_granted)(path) {
-        // What is made is there the next time, and is overwritten.
-        let made = rights.contains(Rights::MAKE_REG | Rights::WRITE_FILE);
-        return rights | if made { Rights::TRUNCATE } else { Rights::empty() };
+        return rights;
     }
-    let letters = [Rights::R, Rights::W, Rights::X, Rights::C].into_iter();
-    let letters: Rights = letters.filter(|letter| letter.intersects(rights)).collect();
+    let letters = [Rights::R, Rights::W, Rights::X].into_iter().filter(|letter| letter.intersects(rights));
+    let letters: Rights = letters.collect();
     let named = rights - Rights::RWX;
-    if named.is_empty() { letters } else { letters | named }
+    let creates = rights & Rights::C;
+    let creates = if creates.names().count() < ALL_OF_C {
+        let unmade = UNMADE.into_iter().filter(|(made, _)| creates.contains(*made));
+        creates | unmade.map(|(_, removed)| removed).collect()
+    } else {
+        Rights::C
+    };
+    [letters, creates, named].into_iter().filter(|part| !part.is_empty()).collect()
 }
 
 /// Leaves out what is granted above; who needs it is then served by that.
-fn settle(items: &mut Items) {
+fn settle(items: &mut Items, rounded: &dyn Fn(Rights, &Path) -> Rights) {
     let mut kept = Items::new();
     for (path, item) in std::mem::take(items) {
         let mut uses = item.uses;
@@ -117,8 +132,8 @@ fn settle(items: &mut Items) {
         }
         uses.retain(|_, rights| !rights.is_empty());
         if !uses.is_empty() {
-            // A group that is known stays one.
-            kept.insert(path, Item { rights: item.rights, uses });
+            let rights = rounded(uses.values().copied().collect(), &path);
+            kept.insert(path, Item { rights, uses });
         }
     }
     *items = kept;

@@ -1,11 +1,13 @@
 //! Starts COMMAND as a child, watches it and all it starts, and keeps what they use.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use palisade::{Error, Kernel, Plan, Ruleset};
+use palisade::{Error, Kernel, Plan, Ruleset, printable};
 
 use super::seen::Seen;
 use crate::args::LearnArgs;
@@ -124,6 +126,7 @@ impl Launch<'_> {
         let backstop = backstop::filter(CLOSED);
         let mut seen = Seen::default();
         let (mut started, mut end, mut partial, mut interrupted) = (false, None, false, false);
+        let mut waits = false;
         let mut said = Instant::now();
         let quiet = self.args.quiet;
         let watched = watch::watch(&Watch { program, reads: Reads::Done, backstop: &backstop }, |told| {
@@ -141,12 +144,19 @@ impl Launch<'_> {
                             processes.iter().for_each(|process| sys_watch::kill(*process));
                         }
                     }
+                    if end.is_some() && !waits && !quiet && !processes.is_empty() {
+                        waits = true;
+                        say::line(&format!(
+                            "COMMAND has ended, and {} that it started runs on: what is used until all have ended is learned too; Ctrl-C ends them",
+                            named(&processes)
+                        ));
+                    }
                     if said.elapsed() >= PROGRESS && !quiet && signals::shows_lines() {
                         said = Instant::now();
                         say::line(&format!("learning: {} so far", super::print::extent(&seen)));
                     }
                 }
-                Told::Ended { status, left } => {
+                Told::Ended { status, .. } => {
                     end = Some(status);
                     // What it was sent until now it has gone on from, or ended by.
                     interrupted |= signals::is_to_end();
@@ -156,13 +166,6 @@ impl Launch<'_> {
                         Status::Killed(_) => true,
                     };
                     signals::child_has_ended();
-                    if left > 0 && started && !quiet {
-                        let left =
-                            if left == 1 { "a process".to_owned() } else { format!("{left} processes") };
-                        say::line(&format!(
-                            "COMMAND has ended, and {left} that it started runs on: what is used until all have ended is learned too; Ctrl-C ends them"
-                        ));
-                    }
                 }
             }
         });
@@ -178,6 +181,17 @@ impl Launch<'_> {
     }
 }
 
+/// Processes, for people: the first by its name.
+fn named(processes: &[i32]) -> String {
+    let first = processes.iter().min().copied().unwrap_or_default();
+    let name = std::fs::read(format!("/proc/{first}/comm")).unwrap_or_default();
+    let name = printable(OsStr::from_bytes(name.strip_suffix(b"\n").unwrap_or(&name))).to_string();
+    match processes.len() {
+        1 => format!("a process ({name}, {first})"),
+        many => format!("{many} processes ({name}, {first}, …)"),
+    }
+}
+
 /// What only a program that is watched is refused.
 fn refused(seen: &mut Seen, event: &Event) {
     match &event.what {
@@ -187,7 +201,7 @@ fn refused(seen: &mut Seen, event: &Event) {
         ),
         What::Closed(Closing::IoUring) => {
             seen.note(
-                "uses io_uring, which was refused",
+                "use io_uring, which was refused",
                 "what goes through it cannot be seen; palisade run refuses it too",
             );
         }

@@ -57,9 +57,13 @@ impl Output {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let open = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(folder);
         let may = crate::sys::watch::may(folder, libc::W_OK | libc::X_OK);
-        let folder = may
-            .and(open)
-            .map_err(|error| refused(format!("no file can be made in {}: {error}", printable(folder))))?;
+        let folder = may.and(open).map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::NotFound => format!("; mkdir -p {} makes it", printable(folder)),
+                _ => String::new(),
+            };
+            refused(format!("no file can be made in {}: {error}{hint}", printable(folder)))
+        })?;
         Ok(Output::Named(Box::new(Named { folder, name: name.to_owned(), there })))
     }
 
@@ -87,7 +91,7 @@ impl Named {
         let (mut file, temporary) = self.temporary()?;
         let written = file.write_all(text.as_bytes()).and_then(|()| {
             if let Some(there) = &self.there {
-                file.set_permissions(Permissions::from_mode(there.mode() & 0o777))?;
+                file.set_permissions(Permissions::from_mode(there.mode() & 0o755))?;
             }
             file.sync_all()?;
             fs::rename(&temporary, path)

@@ -30,7 +30,7 @@ pub struct Ran<'a> {
 
 impl Ran<'_> {
     /// As the rest of a sentence about COMMAND.
-    fn ended(&self) -> String {
+    pub fn ended(&self) -> String {
         match self.status {
             Status::Exited(status) => format!("ended with exit status {status}"),
             Status::Killed(signal) => format!("was ended by signal {signal}"),
@@ -49,18 +49,30 @@ impl Ran<'_> {
 pub fn head(ran: &Ran<'_>) -> String {
     let words: Vec<&std::ffi::OsStr> = ran.command.iter().map(OsString::as_os_str).collect();
     let folds = match ran.fold {
-        Fold::Exact => "each file for itself, with the rights that were used (--fold exact)",
+        Fold::Exact => "on each file for itself, with the rights that were used (--fold exact)",
         Fold::Folder => "presets, and folders of which many files were used in the same way (--fold folder)",
     };
     let mut lines = vec![
         FIRST.to_owned(),
         format!("COMMAND: {}", quote::words(words)),
-        format!("It ran {}, and {}. Rules are: {folds}.", ran.confined(), ran.ended()),
+        format!("It ran {}, and {}.", ran.confined(), ran.ended()),
+        format!("Rules are {folds}."),
+        "What COMMAND itself needs to start (its file, interpreter and libraries) palisade run finds, and is not here.".to_owned(),
     ];
     if ran.partial {
         lines.push(PARTIAL.to_owned());
     }
     lines.join("\n")
+}
+
+/// The text with one more run in its head, if that is of learn's own making and something has been added.
+pub fn with_run(old: &str, text: String, ran: &Ran<'_>) -> String {
+    let end = old.find("\n\n").filter(|_| text != old && old.starts_with(&format!("# {FIRST}")));
+    let Some(end) = end.filter(|end| text.get(..*end) == old.get(..*end)) else { return text };
+    let words = quote::words(ran.command);
+    let partial = if ran.partial { format!(" {PARTIAL}") } else { String::new() };
+    let line = format!("\n# Then: {words}\n# It ran {}, and {}.{partial}", ran.confined(), ran.ended());
+    format!("{}{line}{}", &text[..end], &text[end..])
 }
 
 /// What is said of a run that was ended.
@@ -146,7 +158,14 @@ pub fn outstanding(
         match &rule.what {
             Granted::Path { path, rights } => {
                 if let Some(why) = about(path, *rights, world, hides) {
-                    lines.push(format!("{}: {why} ({who})", printable(path)));
+                    let made = match made_in(path, rule, used) {
+                        made if made.is_empty() => String::new(),
+                        made => format!(
+                            "; to make {}, which a rule can be on alone if it is there before",
+                            made.join(", ")
+                        ),
+                    };
+                    lines.push(format!("{}: {why} ({who}{made})", printable(path)));
                 }
             }
             Granted::Ports { right, ports } => lines.push(port(*right, *ports, &who)),
@@ -210,6 +229,42 @@ fn about(path: &Path, rights: Rights, world: &World<'_>, hides: &dyn Fn(&Path) -
         (_, true, true) => "all in it can be read and changed".to_owned(),
         (_, true, false) => "all in it can be read".to_owned(),
         _ => "all in it can be changed".to_owned(),
+    })
+}
+
+/// The names of some of what was made right in a folder.
+fn made_in(folder: &Path, rule: &Learned, used: &[&One]) -> Vec<String> {
+    let makes = rule.uses.iter().filter(|(_, rights)| rights.intersects(Rights::MAKE_REG));
+    let requests = makes.flat_map(|(n, _)| &used[*n].asked);
+    let paths = requests.filter_map(|request| request.other_path().or(request.path()));
+    let names: BTreeSet<_> =
+        paths.filter(|path| path.parent() == Some(folder)).filter_map(Path::file_name).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let mut names: Vec<String> =
+        names.into_iter().take(NAMED).map(|name| printable(name).to_string()).collect();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names
+}
+
+/// Files that were there, and that COMMAND would have made otherwise: what is granted on each is gone with it.
+pub fn kept(rules: &[Learned], seen: &Seen) -> Option<String> {
+    let is_kept =
+        |rule: &&Learned| matches!(&rule.what, Granted::Path { path, .. } if seen.kept.contains(path));
+    let names = rules.iter().filter(is_kept).filter_map(|rule| match &rule.what {
+        Granted::Path { path, .. } => Some(printable(path).to_string()),
+        _ => None,
+    });
+    let names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names.iter().take(NAMED).cloned().chain((more > 0).then(|| format!("{more} more")));
+    let shown: Vec<String> = shown.collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{}: there already, so that the rule is on that alone; COMMAND may want to make it anew: learn where it is not there, for a rule on its folder",
+            shown.join(", ")
+        )
     })
 }
 

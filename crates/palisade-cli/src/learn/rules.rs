@@ -328,6 +328,9 @@ impl Lesson<'_> {
         // What is kept there is for the next time.
         let keeps = rights.contains(Rights::MAKE_REG) && is_cache(&path, self.world);
         let rights = if keeps { rights | Rights::READ_FILE } else { rights };
+        // By then it is there, and is overwritten.
+        let overwritten = rights.contains(Rights::MAKE_REG | Rights::WRITE_FILE);
+        let rights = if overwritten { rights | Rights::TRUNCATE } else { rights };
         let there = one.kind == Kind::There && (self.world.exists)(&path);
         let lasting = if there { None } else { places::lasting(&path, self.world) };
         let path = lasting.map_or(path.clone(), Path::to_owned);

@@ -51,6 +51,8 @@ pub struct Seen {
     pub notes: BTreeSet<Note>,
     /// What was tried, and failed for another reason than that it was refused.
     pub tried: BTreeSet<String>,
+    /// Files that were written, and would have been made if they had not been there.
+    pub kept: BTreeSet<PathBuf>,
     /// UDP sockets were made, which `palisade run` closes where nothing is granted that they are for and the kernel
     /// cannot restrict them.
     pub udp: bool,
@@ -92,6 +94,10 @@ impl Seen {
                 self.count(at, by);
             }
             Use::Asked(asked) => self.add_asked(asked, Kind::Made, by),
+            Use::Kept(request) => {
+                self.kept.extend(request.path().map(Path::to_owned));
+                self.add_asked(vec![request], Kind::Made, by);
+            }
             Use::OnOpen(request) => self.add_asked(vec![request], Kind::OnOpen, by),
             Use::Stdio => self.add_asked(Vec::new(), Kind::Stdio, by),
             Use::Tried(what) => {
@@ -176,7 +182,7 @@ impl Seen {
 const CLOSED: &str = "palisade run refuses that whatever is granted, unless --no-backstop leaves it open";
 const NOT_WITHIN: &str = "--within refuses that, so that it was something else, changed meanwhile";
 const NO_MOUNTS: &str = "no program may that is confined";
-const NO_RIGHTS: &str = "outside it has the rights of its owner or group, of which no program has any that is confined, nor had this one";
+const NO_RIGHTS: &str = "it is set-user-ID or set-group-ID, and confined programs never gain the rights of its owner or group, nor did this one";
 
 /// Whether a path in /proc is of another process than this.
 fn is_of_others(path: &Path, program: i32) -> bool {

@@ -64,7 +64,12 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
     let same = before == after;
     if missing.is_empty() && same {
         if !args.quiet {
-            say::line(&format!("verified: nothing was refused, and COMMAND {} again", ended(after)));
+            let failed = if after == Status::Exited(0) {
+                ""
+            } else {
+                "; what it would do if it did not fail is not in the policy"
+            };
+            say::line(&format!("verified: nothing was refused, and COMMAND {} again{failed}", ended(after)));
         }
         return Ok(0);
     }
@@ -78,7 +83,13 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
                 .to_owned(),
         );
     }
-    lines.extend(missing);
+    if !missing.is_empty() {
+        lines.extend(missing);
+        lines.push(format!(
+            "palisade learn --from {} -- COMMAND adds what it uses if it does so again",
+            printable(&file)
+        ));
+    }
     say::line(&format!("the policy does not hold:\n  {}", lines.join("\n  ")));
     Ok(NOT_SO)
 }

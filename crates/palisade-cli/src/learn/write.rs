@@ -11,6 +11,7 @@ use similar::TextDiff;
 
 use self::old::{Item, Merge, Old, Section};
 use crate::quote::is_harmful;
+use crate::say::printable_line;
 
 /// A rule, and what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub fn write(old: &str, head: &str, lines: &[Line], names: &Names) -> Result<Str
     if let Some(rest) = old.strip_prefix('\u{feff}') {
         return write(rest, "", lines, names).map(|text| format!("\u{feff}{text}"));
     }
-    let head = head.lines().map(|line| format!("# {}", printable(line)).trim_end().to_owned() + "\n");
+    let head = head.lines().map(|line| format!("# {}", printable_line(line)).trim_end().to_owned() + "\n");
     let mut text = if old.is_empty() { head.collect() } else { old.to_owned() };
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     // Each line has an end while others are put between.
@@ -102,7 +103,7 @@ fn sections(lines: &[Line], names: &Names) -> Vec<Section> {
     let mut lists: Vec<(Place, Vec<Item>)> = Vec::new();
     for line in lines {
         for (place, value) in said(&line.what, names) {
-            let item = Item { value, comment: printable(&line.comment).to_string() };
+            let item = Item { value, comment: printable_line(&line.comment) };
             match lists.iter_mut().find(|(same, _)| *same == place) {
                 Some((_, items)) if items.iter().any(|there| there.value == item.value) => {}
                 Some((_, items)) => items.push(item),
@@ -210,7 +211,7 @@ pub fn diff(old: &str, new: &str, name: &str) -> String {
             let line = change.value();
             let line = line.strip_suffix('\n').unwrap_or(line);
             let line = line.strip_suffix('\r').unwrap_or(line);
-            text += &format!("{}{}\n", change.tag(), printable(line));
+            text += &format!("{}{}\n", change.tag(), printable_line(line));
             if change.missing_newline() {
                 text += "\\ No newline at end of file\n";
             }

@@ -21,14 +21,25 @@ const EACH_IN: [&str; 7] =
 pub(super) fn placed(grant: &Grant, world: &World<'_>, may_be_granted: impl Fn(&Path) -> bool) -> Grant {
     let Grant::Path { path, rights } = grant else { return grant.clone() };
     let path = lasting(path, world).unwrap_or(path).to_owned();
-    whole_of(&Grant::Path { path, rights: *rights }, world, may_be_granted)
+    within(&Grant::Path { path, rights: *rights }, world, is_one_of_many, may_be_granted)
 }
 
 /// The same, of what was there before: what is read of a folder that is one thing is granted on that.
 pub fn whole_of(grant: &Grant, world: &World<'_>, may_be_granted: impl Fn(&Path) -> bool) -> Grant {
+    within(grant, world, is_one_thing, may_be_granted)
+}
+
+/// What is read of such a folder is granted on that.
+fn within(
+    grant: &Grant,
+    world: &World<'_>,
+    is_whole: fn(&Path) -> bool,
+    may_be_granted: impl Fn(&Path) -> bool,
+) -> Grant {
     let Grant::Path { path, rights } = grant else { return grant.clone() };
     let reads = (*rights - Rights::RO).is_empty();
-    let whole = if reads { whole(path, world).filter(|folder| may_be_granted(folder)) } else { None };
+    let whole =
+        if reads { whole(path, world, is_whole).filter(|folder| may_be_granted(folder)) } else { None };
     Grant::Path { path: whole.unwrap_or_else(|| path.to_owned()), rights: *rights }
 }
 
@@ -63,22 +74,25 @@ pub fn is_installed(folder: &Path) -> bool {
 }
 
 /// The folder that is one thing, and has this in it.
-fn whole(path: &Path, world: &World<'_>) -> Option<PathBuf> {
+fn whole(path: &Path, world: &World<'_>, is_whole: fn(&Path) -> bool) -> Option<PathBuf> {
     if path.starts_with("/proc") {
         return None;
     }
-    let is_whole = |folder: &&Path| {
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let above = folder.parent().unwrap_or(Path::new("/"));
-        let python = name.starts_with("python3") && is_installed(folder);
-        folder == &Path::new(OF_SESSIONS)
-            || WHOLE.contains(&name)
-            || python
-            || (has_each(above) && !has_each(folder))
-    };
-    let found = path.ancestors().filter(is_whole).last()?;
+    let found = path.ancestors().filter(|folder| is_whole(folder)).last()?;
     // One that is too wide is none, nor is what only looks so.
     ((world.is_dir)(found) && !wide::is_wide(found, world)).then(|| found.to_owned())
+}
+
+/// Of which the next file is wanted as soon as one was read.
+fn is_one_thing(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    WHOLE.contains(&name) || (name.starts_with("python3") && is_installed(folder))
+}
+
+/// The same, or one of those that each program has for itself.
+fn is_one_of_many(folder: &Path) -> bool {
+    let above = folder.parent().unwrap_or(Path::new("/"));
+    is_one_thing(folder) || folder == Path::new(OF_SESSIONS) || (has_each(above) && !has_each(folder))
 }
 
 /// Whether each folder in it is one thing: /usr/lib has one more of that kind for each architecture.

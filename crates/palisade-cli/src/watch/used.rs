@@ -39,6 +39,8 @@ pub enum Use {
     },
     /// All of this.
     Asked(Vec<Request>),
+    /// A file was opened to be written, which would have been made if it had not been there before.
+    Kept(Request),
     /// This of a file that is open. Whether it may be done was decided when that was opened.
     OnOpen(Request),
     /// Descriptor 0, 1 or 2 by its name, as /dev/stdout.
@@ -187,8 +189,14 @@ impl Uses {
             Said::Open { flags, .. } => {
                 let what = what(thread, &said);
                 let path = path_of(&what, 0).unwrap_or(Path::new("")).to_owned();
-                let there = path.symlink_metadata().is_ok() && flags & O_TMPFILE != O_TMPFILE;
-                Some(wanted(what, if there { Makes::Nothing } else { Makes::Opened(path) }))
+                let there = path.symlink_metadata().ok().filter(|_| flags & O_TMPFILE != O_TMPFILE);
+                let Some(meta) = there else { return Some(wanted(what, Makes::Opened(path))) };
+                let writes = *flags as i32 & libc::O_ACCMODE != libc::O_RDONLY;
+                let is_kept = writes && meta.is_file() && !self.made.contains(&(meta.dev(), meta.ino()));
+                uses(match what {
+                    Use::Asked(mut all) if is_kept && all.len() == 1 => Use::Kept(all.remove(0)),
+                    what => what,
+                })
             }
             Said::Execute { .. } => uses(match event::executes(thread, &said) {
                 Ok(request) => Use::Asked(vec![request]),
@@ -256,12 +264,12 @@ impl Uses {
                 Before::Name(_) => return None,
                 Before::Use(wanted) => wanted.what,
             };
-            let Use::Asked(all) = what else { return None };
-            return Some(Used {
-                program: self.who(thread),
-                what: Use::Tried(all.first()?.to_string()),
-                made: Vec::new(),
-            });
+            let tried = match what {
+                Use::Asked(all) => all.first()?.to_string(),
+                Use::Kept(request) => request.to_string(),
+                _ => return None,
+            };
+            return Some(Used { program: self.who(thread), what: Use::Tried(tried), made: Vec::new() });
         }
         let (what, made) = match before {
             Before::Open(flags) => (self.opened(&link(returned as i32), flags, said)?, Vec::new()),
