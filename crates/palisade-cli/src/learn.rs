@@ -119,14 +119,14 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         fold: args.fold,
     };
     let text = file.text(&policies, &outcome.rules, &used, &ran, &world)?;
-    let domain = as_written(&text, &file.folder, starting.program.rules()).map_err(|error| {
+    let written = as_written(&text, &file.folder, starting.program.rules()).map_err(|error| {
         Failure::new(format!("what was learned is no policy: {error}; nothing was written"))
     })?;
     let told = Told { args, watched: &watched, used: &used, outcome: &outcome, ran: &ran };
     if args.diff {
         let name = file.path.as_deref().map_or("policy".to_owned(), |path| printable(path).to_string());
         say::print(&write::diff(&file.old, &text, &name))?;
-        told.tell(&file, &lesson, &folders, &domain);
+        told.tell(&file, &lesson, &folders, &written);
         return Ok(if text == file.old { 0 } else { NOT_SO });
     }
     if let Some(error) = output.as_ref().and_then(|output| output.write(&text).err()) {
@@ -140,8 +140,8 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
     if output.is_none() {
         say::print(&text)?;
     }
-    told.tell(&file, &lesson, &folders, &domain);
-    told.check(&domain);
+    told.tell(&file, &lesson, &folders, &written);
+    told.check(&written.domain);
     match &file.path {
         Some(path) if args.verify => verify::verify(args, path, &watched, &outcome.rules),
         _ => Ok(match watched.status {
@@ -351,7 +351,7 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn tell(&self, file: &Target, lesson: &Lesson<'_>, folders: &Folders<'_>, domain: &Domain) {
+    fn tell(&self, file: &Target, lesson: &Lesson<'_>, folders: &Folders<'_>, written: &Written) {
         if self.args.quiet {
             return;
         }
@@ -378,7 +378,7 @@ impl Told<'_> {
         let hides = |folder: &Path| folders.hides_secret(folder);
         let mut lines = print::outstanding(&self.outcome.rules, self.used, lesson.world, &hides);
         lines.sort();
-        lines.extend(file.path.as_deref().filter(|path| is_writable(path, domain)).map(|path| {
+        lines.extend(file.path.as_deref().filter(|path| is_writable(path, &written.domain)).map(|path| {
             format!(
                 "{} itself: COMMAND can change it, and do more the next time; keep it where COMMAND does not write",
                 printable(path)
@@ -387,6 +387,17 @@ impl Told<'_> {
         lines.extend(print::kept(&self.outcome.rules, &self.watched.seen));
         if !lines.is_empty() {
             say::line(&format!("what stands out:\n  {}", lines.join("\n  ")));
+        }
+        if let (Some(path), 1.., false) = (&file.path, written.warnings, self.args.diff) {
+            let warnings = if written.warnings == 1 {
+                "a warning".to_owned()
+            } else {
+                format!("{} warnings", written.warnings)
+            };
+            say::line(&format!(
+                "palisade run will have {warnings} of it, which palisade check {} shows",
+                printable(path)
+            ));
         }
         let grants = |right: Rights| {
             let of = |rule: &Learned| match &rule.what {
@@ -442,9 +453,17 @@ impl Told<'_> {
 }
 
 /// What the policy allows as it is written.
-fn as_written(text: &str, folder: &Path, closure: Vec<Rule>) -> palisade::Result<Domain> {
+fn as_written(text: &str, folder: &Path, closure: Vec<Rule>) -> palisade::Result<Written> {
     let read = PolicyFile::parse(text, folder, &|name| std::env::var_os(name))?;
-    rules::domain(&read.policy().clone().rules(closure), [].into_iter())
+    let domain = rules::domain(&read.policy().clone().rules(closure), [].into_iter())?;
+    Ok(Written { domain, warnings: read.warnings().len() })
+}
+
+/// The policy, as it is written.
+struct Written {
+    domain: Domain,
+    /// How many there are of what may not be meant.
+    warnings: usize,
 }
 
 fn is_writable(path: &Path, domain: &Domain) -> bool {

@@ -106,7 +106,7 @@ fn learned_ends_are_command_s_own() {
         let script = r#"for i in 0 1 2 124 125 126 127 128 255; do "$@" sh -c "exit $i"; echo $?; done"#;
         by_shell(user, script).said(0, &all, "");
         assert!(!is_partial(user));
-        assert!(policy(user).contains("\n# It ran unconfined, and ended with exit status 255. "));
+        assert!(policy(user).contains("\n# It ran unconfined, and ended with exit status 255.\n"));
         // Those that end a program.
         let signals = [1, 2, 3, 4, 6, 8, 9, 10, 11, 13, 14, 15, 24, 31, 34, 64];
         let words = signals.map(|signal| signal.to_string()).join(" ");
@@ -371,7 +371,7 @@ fn daemon(user: &User) -> Learning {
     let daemon = "(setsid sh -c 'echo $$ >number; read x <fifo; cat later' >/dev/null 2>&1 &) ; \
                   until test -s number; do :; done; echo ready; exit 3";
     let learning = Learning::of(user, "", daemon);
-    until(|| err(user).contains("palisade: COMMAND has ended, and a process that it started runs on: "));
+    until(|| err(user).contains("palisade: COMMAND has ended, and a process (sh, "));
     assert!(!user.home().join("p.toml").exists());
     learning
 }
