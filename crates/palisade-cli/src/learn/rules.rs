@@ -132,8 +132,11 @@ impl<'a> Wants<'a> {
                         if decision.is_allowed() {
                             continue;
                         }
-                        match lacking(&decision) {
-                            Ok(lacking) => grants.extend(lacking.map(|grant| lesson.placed(grant, one))),
+                        let placed = |lacking: Vec<Grant>| -> Result<Vec<Grant>, String> {
+                            lacking.into_iter().map(|grant| lesson.placed(grant, one)).collect()
+                        };
+                        match lacking(&decision).and_then(placed) {
+                            Ok(placed) => grants.extend(placed),
                             Err(why) => wants.not_learned.push((n, why)),
                         }
                         refused.push(request);
@@ -308,7 +311,8 @@ impl<'a> Wants<'a> {
             for request in self.refused[n].iter().filter(|request| request.other_path().is_some()) {
                 let decision = domain.decide(request);
                 let Ok(lacking) = lacking(&decision) else { continue };
-                let lacking: Vec<Grant> = lacking.map(|grant| lesson.moved(grant, one)).collect();
+                let lacking: Vec<Grant> =
+                    lacking.into_iter().filter_map(|grant| lesson.moved(grant, one)).collect();
                 lacked |= !lacking.is_empty();
                 self.grants[n].extend(lacking);
             }
@@ -318,12 +322,13 @@ impl<'a> Wants<'a> {
 }
 
 impl Lesson<'_> {
-    /// A grant where it belongs: what the program makes itself is not there yet when it starts the next time.
-    fn placed(&self, grant: Grant, one: &One) -> Grant {
-        let Grant::Path { path, rights } = grant else { return grant };
+    /// A grant where it belongs: what the program makes itself is not there yet when it starts the next time. Or why there is
+    /// no such place.
+    fn placed(&self, grant: Grant, one: &One) -> Result<Grant, String> {
+        let Grant::Path { path, rights } = grant else { return Ok(grant) };
         let own = path.strip_prefix(format!("/proc/{}", self.program));
         if let Ok(rest) = own {
-            return Grant::Path { path: own_process(rest), rights };
+            return Ok(Grant::Path { path: own_process(rest), rights });
         }
         // What is kept there is for the next time.
         let keeps = rights.contains(Rights::MAKE_REG) && is_cache(&path, self.world);
@@ -331,25 +336,31 @@ impl Lesson<'_> {
         // By then it is there, and is overwritten.
         let overwritten = rights.contains(Rights::MAKE_REG | Rights::WRITE_FILE);
         let rights = if overwritten { rights | Rights::TRUNCATE } else { rights };
-        let there = one.kind == Kind::There && (self.world.exists)(&path);
-        let lasting = if there { None } else { places::lasting(&path, self.world) };
+        // What was there may be gone by now, or a folder be there instead of a file.
+        let is_dir = (self.world.is_dir)(&path);
+        let stays = (self.world.exists)(&path) && is_dir == rights.contains(Rights::READ_DIR);
+        let was_there = one.kind == Kind::There;
+        let lasting = if was_there && stays { None } else { places::lasting(&path, self.world) };
+        if was_there && lasting.is_some_and(|folder| !(self.may_be_granted)(folder)) {
+            return Err("it is gone, and all that is where it was is too much to grant".to_owned());
+        }
         let path = lasting.map_or(path.clone(), Path::to_owned);
-        match self.fold {
+        Ok(match self.fold {
             Fold::Exact => Grant::Path { path, rights },
             Fold::Folder => places::whole_of(&Grant::Path { path, rights }, self.world, self.may_be_granted),
-        }
+        })
     }
 
     /// A grant on what is moved, where it belongs: other files are moved from that folder the next time.
-    fn moved(&self, grant: Grant, one: &One) -> Grant {
-        match self.placed(grant, one) {
+    fn moved(&self, grant: Grant, one: &One) -> Option<Grant> {
+        Some(match self.placed(grant, one).ok()? {
             Grant::Path { path, rights } if self.fold == Fold::Folder => {
                 let folder = path.parent().filter(|_| !(self.world.is_dir)(&path));
                 let folder = folder.filter(|folder| (self.may_be_granted)(folder)).map(Path::to_owned);
                 Grant::Path { path: folder.unwrap_or(path), rights }
             }
             grant => grant,
-        }
+        })
     }
 }
 
@@ -385,9 +396,9 @@ fn executes(grant: &Grant) -> bool {
 }
 
 /// What a use lacks; or why no rule would allow it.
-fn lacking(decision: &Decision) -> Result<impl Iterator<Item = Grant> + '_, String> {
+fn lacking(decision: &Decision) -> Result<Vec<Grant>, String> {
     match (decision.no_suggestion(), decision.cannot_say()) {
         (Some(why), _) | (_, Some(why)) => Err(why.to_owned()),
-        _ => Ok(decision.suggestions().map(|granted| granted.grant.clone())),
+        _ => Ok(decision.suggestions().map(|granted| granted.grant.clone()).collect()),
     }
 }
