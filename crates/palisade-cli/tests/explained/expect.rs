@@ -130,7 +130,7 @@ impl Asked {
                     unsaid: None,
                 });
             }
-            Step::None => return None,
+            Step::None | Step::Passed => return None,
         }
         let ours = self.decision.errno() == Some(errno as i32);
         // Between two mounts, which is nobody's refusal.

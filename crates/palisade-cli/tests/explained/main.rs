@@ -1,11 +1,14 @@
-//! What `palisade run --explain` says, held against what the kernel did: the random trees, policies and operations of the
-//! model's test, done by a program that is explained, and by one that is free.
+//! What `palisade run --explain` says, and what `palisade learn` wrote, held against what the kernel did: the random trees,
+//! policies and operations of the model's test. They are done by a program that is explained, and by one that is free; and
+//! by one from which is learned, and again under what was.
 //!
-//! `PALISADE_CASES` says how many operations (3,000), `PALISADE_SEED` which ones. As root it does half of them as an
-//! ordinary user. `PALISADE_BINARY` names the command, if it is not the one that was built with this.
+//! `PALISADE_CASES` says how many operations (3,000 of each), `PALISADE_SEED` which ones. As root it does half of them as an
+//! ordinary user. `explained` or `learned` as an argument is one of the two alone. `PALISADE_BINARY` names the command, if it is not the one that was built with this.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod expect;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod learned;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod process;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -1,4 +1,4 @@
-//! A program that does operations when it is told to: free, or under `palisade run`.
+//! A program that does operations when it is told to: free, or under palisade.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -82,27 +82,39 @@ impl Process {
         peers: &Peers,
         options: &[OsString],
     ) -> Option<Process> {
+        let closed = |said: String| {
+            let closed = said.contains("ordinary permissions refuse this");
+            assert!(closed && said.starts_with("exit status: 125"), "{said}");
+        };
+        Process::under("run", programs, world, peers, options).map_err(closed).ok()
+    }
+
+    /// `palisade SUBCOMMAND OPTIONS`; or how it ended, if it did not start the program, and what it said.
+    pub fn under(
+        subcommand: &str,
+        programs: &Programs,
+        world: &World,
+        peers: &Peers,
+        options: &[OsString],
+    ) -> Result<Process, String> {
         let kept = Kept::new(&world.root, peers);
         let mut command = Command::new(&programs.palisade);
-        command.args(["run", "-q"]).args(options);
+        command.args([subcommand, "-q"]).args(options);
         let numbers = kept.numbers().map(|fd| fd.to_string());
         command.args(numbers.iter().map(|fd| format!("--keep-fd={fd}")));
         command.arg("--").arg(&programs.worker).arg("--worker").args(numbers);
         Process::start(command, world)
     }
 
-    fn start(mut command: Command, world: &World) -> Option<Process> {
+    fn start(mut command: Command, world: &World) -> Result<Process, String> {
         command.current_dir(&world.root).env_clear();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("a program can be started");
         if child.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 5]).is_ok() {
-            return Some(Process { child });
+            return Ok(Process { child });
         }
         let ended = child.wait_with_output().expect("wait");
-        let said = String::from_utf8_lossy(&ended.stderr);
-        let closed = said.contains("ordinary permissions refuse this");
-        assert!(closed && ended.status.code() == Some(125), "{}: {said}", ended.status);
-        None
+        Err(format!("{}: {}", ended.status, String::from_utf8_lossy(&ended.stderr)))
     }
 
     pub fn perform(&mut self, words: &[Vec<u8>]) -> Outcome {
@@ -119,11 +131,19 @@ impl Process {
     }
 
     /// There is nothing more to do.
-    pub fn end(mut self) {
+    pub fn end(self) {
+        self.ended().unwrap_or_else(|said| panic!("it ended with {said}"));
+    }
+
+    /// The same; or how it ended, if not well, and what it said.
+    pub fn ended(mut self) -> Result<(), String> {
         drop(self.child.stdin.take());
         let ended = self.child.wait_with_output().expect("wait");
         let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success() && said.is_empty(), "it ended with {}: {said}", ended.status);
+        match ended.status.success() && said.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{}: {said}", ended.status)),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! The whole test: rounds, each explained in both ways, and the options that are proposed.
+//! The tests: what is explained, as rounds in both ways, with the options that are proposed; and what is learned.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
@@ -22,8 +22,11 @@ use crate::round::{Generator, Operation, Round, What};
 use crate::tally::Tally;
 use crate::worker::{self, Given, WAYS, Way};
 use crate::world::{Peers, World, opened};
-use crate::{race, sys};
+use crate::{learned, race, sys};
 
+const TESTS: [&str; 2] = ["explained", "learned"];
+/// Before the name of one that is done by this very process.
+const ALONE: &str = "--alone";
 /// The ordinary user, nobody's number nearly everywhere.
 const USER: u32 = 65534;
 /// Operations on one tree.
@@ -82,7 +85,7 @@ pub struct Test {
     pub programs: Programs,
     pub peers: Peers,
     kernel: Kernel,
-    dir: PathBuf,
+    pub dir: PathBuf,
 }
 
 fn number(name: &str, otherwise: u64) -> u64 {
@@ -108,13 +111,26 @@ pub fn main() -> ExitCode {
             race::run(name);
             return ExitCode::SUCCESS;
         }
-        // Cargo asks what tests there are: there is one, and it has no name.
+        // Cargo asks what tests there are.
         _ if words.contains(&"--list") => {
-            println!("explained: test");
+            TESTS.iter().for_each(|name| println!("{name}: test"));
             return ExitCode::SUCCESS;
         }
+        [ALONE, name] => return test(name),
         _ => {}
     }
+    // Each in a process of its own, which becomes an ordinary user.
+    let named = |name: &&str| !words.iter().any(|word| TESTS.contains(word)) || words.contains(name);
+    let passed = |name: &&str| {
+        let status = Command::new("/proc/self/exe").args([ALONE, name]).status();
+        status.expect("it can be started").success()
+    };
+    let failed = TESTS.iter().filter(|name| named(name)).filter(|name| !passed(name)).count();
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// One test.
+fn test(name: &str) -> ExitCode {
     let (cases, seed) = (number("PALISADE_CASES", 3000) as usize, number("PALISADE_SEED", 1));
     umask(Mode::empty());
     let root = geteuid().is_root();
@@ -132,12 +148,15 @@ pub fn main() -> ExitCode {
         if mounts { "with" } else { "without" }
     );
     let test = Test { programs, peers: Peers::new(), kernel, dir: dir.path().to_owned() };
-    let good = test.all(cases, seed, abi, mounts);
-    println!("test explained ... {}", if good { "ok" } else { "FAILED" });
+    let good = match name {
+        "learned" => learned::all(&test, cases, seed, mounts),
+        _ => test.all(cases, seed, abi, mounts),
+    };
+    println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
     ExitCode::from(u8::from(!good))
 }
 
-fn become_user() {
+pub fn become_user() {
     setgroups(&[]).expect("setgroups");
     setgid(Gid::from_raw(USER)).expect("setgid");
     setuid(Uid::from_raw(USER)).expect("setuid");
@@ -153,12 +172,12 @@ fn apart() -> bool {
 }
 
 /// What is closed to some by its mode or its owner, and open again when this is dropped.
-struct Closed(Vec<(OwnedFd, u32)>);
+pub struct Closed(Vec<(OwnedFd, u32)>);
 
 const MODES: [u32; 8] = [0, 0o100, 0o300, 0o400, 0o500, 0o555, 0o644, 0o1777];
 
 impl Closed {
-    fn new(world: &World, round: &Round, random: &mut Random) -> Closed {
+    pub fn new(world: &World, round: &Round, random: &mut Random) -> Closed {
         let mut closed = Vec::new();
         if !random.percent(35) {
             return Closed(closed);

@@ -29,9 +29,11 @@ pub enum Step {
     Opening,
     /// None: what was asked for cannot be said to the kernel.
     None,
+    /// Landlock was asked, and let it through; then it failed, as always.
+    Passed,
 }
 
-pub const STEPS: [Step; 4] = [Step::Itself, Step::Socket, Step::Opening, Step::None];
+pub const STEPS: [Step; 5] = [Step::Itself, Step::Socket, Step::Opening, Step::None, Step::Passed];
 
 /// Descriptors that this process was given: the tree's root, and a socket that somebody bound.
 pub struct Given {
@@ -50,6 +52,7 @@ pub fn main(given: &Given) {
         let words: Vec<&[u8]> = said.split(|byte| *byte == 0).collect();
         let (errno, step) = match perform(&words, given) {
             Ok(()) => (0, Step::Itself),
+            Err((_, Step::Passed)) => (0, Step::Passed),
             Err((errno, step)) => (errno as i32, step),
         };
         let answer = [errno.to_ne_bytes(), (step as i32).to_ne_bytes()].concat();
@@ -88,10 +91,21 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
             let done = sys::call(libc::SYS_ioctl, [Arg::Number(fd), command, Arg::Fill(&mut [0; 256])]);
             closed(fd);
             match done {
-                // Landlock was asked, and the device knows no such command.
-                Err(Errno::ENOTTY) => Ok(()),
+                // The device knows no such command.
+                Err(Errno::ENOTTY) => Err((Errno::ENOTTY, Step::Passed)),
                 other => itself(other),
             }
+        }
+        b"entropy" => {
+            let fd = opened(way, i64::from(libc::O_ACCMODE | libc::O_CLOEXEC), b"/dev/urandom\0", given);
+            let fd = fd.map_err(|errno| (errno, Step::Opening))?;
+            // RNDGETENTCNT, random(4)
+            let done = sys::call(
+                libc::SYS_ioctl,
+                [Arg::Number(fd), Arg::Number(0x8004_5200), Arg::Fill(&mut [0; 4])],
+            );
+            closed(fd);
+            itself(done)
         }
         b"mkdir" => itself(match way {
             Way::Old => sys::call(libc::SYS_mkdir, [Arg::Read(&text(0)), Arg::Number(0o700)]),
@@ -144,6 +158,19 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
             }
         }),
         b"truncate" => itself(sys::call(libc::SYS_truncate, [Arg::Read(&text(0)), Arg::Number(1)])),
+        b"ftruncate" => {
+            let how = i64::from(libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC);
+            let fd = opened(way, how, &text(0), given).map_err(|errno| (errno, Step::Opening))?;
+            let done = sys::call(libc::SYS_ftruncate, [Arg::Number(fd), Arg::Number(1)]);
+            closed(fd);
+            itself(done)
+        }
+        b"may-execute" => {
+            let none = || Arg::Read(&[0; 8]);
+            // AT_EXECVE_CHECK (linux/fcntl.h), since Linux 6.14: nothing is executed.
+            let words = [dir(), Arg::Read(&text(0)), none(), none(), Arg::Number(0x10000)];
+            itself(sys::call(libc::SYS_execveat, words))
+        }
         b"execute" => {
             let none = || Arg::Read(&[0; 8]);
             let done = match way {
@@ -151,8 +178,8 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
                 _ => sys::call(libc::SYS_execveat, [dir(), Arg::Read(&text(0)), none(), none(), zero()]),
             };
             match done {
-                // Landlock was asked, and it is no program.
-                Err(Errno::ENOEXEC) => Ok(()),
+                // It is no program.
+                Err(Errno::ENOEXEC) => Err((Errno::ENOEXEC, Step::Passed)),
                 other => itself(other),
             }
         }
@@ -174,8 +201,9 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
         }),
         b"connect-tcp" => with_socket(libc::AF_INET, libc::SOCK_STREAM, |socket| {
             match connected(socket, &inet(1, rest[0])) {
-                // That nobody listens is found out after Landlock was asked.
-                Err(Errno::EINPROGRESS | Errno::ECONNREFUSED) => Ok(()),
+                Err(Errno::EINPROGRESS) => Ok(()),
+                // Nobody listens.
+                Err(Errno::ECONNREFUSED) => Err((Errno::ECONNREFUSED, Step::Passed)),
                 other => itself(other),
             }
         }),
@@ -194,7 +222,7 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
                 };
                 match done {
                     // What came back of an earlier one.
-                    Err(Errno::ECONNREFUSED) => Ok(()),
+                    Err(Errno::ECONNREFUSED) => Err((Errno::ECONNREFUSED, Step::Passed)),
                     other => itself(other),
                 }
             };

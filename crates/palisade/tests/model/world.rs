@@ -13,6 +13,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{self, Pid, getpid};
 use palisade::{Abi, FileKind, Open, Policy, Ports, Request, Rights, path};
+use tempfile::TempDir;
 
 use crate::round::{Layer, Operation, ROOT, Round, What};
 
@@ -60,12 +61,16 @@ pub struct World {
     mounts: Vec<OwnedFd>,
     servers: Vec<UnixDatagram>,
     /// It is removed when this is dropped, after what is mounted there.
-    dir: tempfile::TempDir,
+    dir: TempDir,
 }
 
 impl World {
     pub fn new(round: &Round) -> World {
-        let dir = tempfile::Builder::new().prefix("palisade-model-").tempdir().expect("a folder");
+        World::at(tempfile::Builder::new().prefix("palisade-model-").tempdir().expect("a folder"), round)
+    }
+
+    /// In a folder that is empty.
+    pub fn at(dir: TempDir, round: &Round) -> World {
         // So deep that no link leads out of what is ours, wherever it is moved.
         let mut mounts = Vec::new();
         if round.apart {
