@@ -92,8 +92,13 @@ pub fn stop_as_the_child_does() {
     block(libc::SIG_BLOCK);
 }
 
-/// From now on a terminal stops this process as any other: a child that it does not watch stops by itself.
+/// From now on a terminal stops this process as any other: a child that it does not watch stops by itself. What has come
+/// until now was for the child that has ended.
 pub fn stop_as_others_do() {
+    for signal in STOPPING {
+        // SAFETY: no handler runs. A signal that waits is gone when it is ignored (signal(7)).
+        unsafe { libc::signal(signal, libc::signal(signal, libc::SIG_IGN)) };
+    }
     block(libc::SIG_UNBLOCK);
 }
 
