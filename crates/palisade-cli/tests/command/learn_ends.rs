@@ -371,7 +371,8 @@ fn daemon(user: &User) -> Learning {
     let daemon = "(setsid sh -c 'echo $$ >number; read x <fifo; cat later' >/dev/null 2>&1 &) ; \
                   until test -s number; do :; done; echo ready; exit 3";
     let learning = Learning::of(user, "", daemon);
-    until(|| err(user).contains("palisade: COMMAND has ended, and a process (sh, "));
+    until(|| err(user).contains("palisade: COMMAND has ended, and a process ("));
+    assert!(err(user).contains(") that it started runs on: "), "{}", err(user));
     assert!(!user.home().join("p.toml").exists());
     learning
 }
