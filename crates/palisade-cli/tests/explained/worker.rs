@@ -168,7 +168,8 @@ fn perform(words: &[&[u8]], given: &Given) -> Outcome {
         b"may-execute" => {
             let none = || Arg::Read(&[0; 8]);
             // AT_EXECVE_CHECK (linux/fcntl.h), since Linux 6.14: nothing is executed.
-            let words = [dir(), Arg::Read(&text(0)), none(), none(), Arg::Number(0x10000)];
+            let path = text(0);
+            let words = [dir(), Arg::Read(&path), none(), none(), Arg::Number(0x10000)];
             itself(sys::call(libc::SYS_execveat, words))
         }
         b"execute" => {
