@@ -93,6 +93,9 @@ const OPERATIONS: u32 = 2000;
 /// What is explained against this kernel, for so many.
 const EXPLAINED: &str = "explained";
 const EXPLAINED_OPERATIONS: u32 = 100;
+/// What is learned, and held against what was done, for as many: where everything that is learned is restricted.
+const LEARNED: &str = "learned";
+const LEARNED_ABI: u32 = 10;
 /// The tests of the command that run everywhere: of what depends on the kernel.
 const COMMAND: &str = "backstop hygiene::descriptors";
 
@@ -334,7 +337,9 @@ fn in_guest(kernel: As, before: &str, tests: &str, overlay: bool) -> Vec<(String
         // The emulator listens to seccomp, which nobody else can then: what that closes is not seen.
         let environment =
             format!("PALISADE_CASES={EXPLAINED_OPERATIONS} PALISADE_BINARY=/palisade TMPDIR=/ext4");
-        jobs.push(job(EXPLAINED, &environment, "/explained".to_owned()));
+        for what in [EXPLAINED, LEARNED] {
+            jobs.push(job(what, &environment, format!("/explained {what}")));
+        }
         // What is logged is the kernel's underneath.
         jobs.push(enforce("audit", "tmp", "audit_"));
     }
@@ -349,7 +354,11 @@ fn model_environment(dir: &str) -> String {
 
 /// Where there is no Landlock there are no calls to count.
 fn runs(kernel: As, job: &str) -> bool {
-    job != SYSCALLS || matches!(kernel, As::Abi(_))
+    match job {
+        SYSCALLS => matches!(kernel, As::Abi(_)),
+        LEARNED => matches!(kernel, As::Abi(abi) if abi >= LEARNED_ABI),
+        _ => true,
+    }
 }
 
 fn finish(task: &Task, image: &Image, work: &Path) -> Result<Finished> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::machine::{Finished, last_lines};
-use super::{ANSWERS, EXPLAINED, EXPLAINED_OPERATIONS, How, MODEL, OPERATIONS, Place, Task};
+use super::{ANSWERS, EXPLAINED, EXPLAINED_OPERATIONS, How, LEARNED, MODEL, OPERATIONS, Place, Task};
 use crate::emulate::{As, LINUX, NEWEST};
 
 /// So many answers are there at least, also where there is no Landlock.
@@ -86,6 +86,16 @@ impl Row {
             let done: u32 = said.lines().find_map(done).unwrap_or(0);
             if done < EXPLAINED_OPERATIONS {
                 self.problems.push(format!("{name}: {done} operations explained:{}", last_lines(&said)));
+            }
+            return;
+        }
+        if name == LEARNED {
+            let done = |line: &str| {
+                line.strip_prefix("learned, ")?.split([':', ' ']).find_map(|n| n.parse::<u32>().ok())
+            };
+            let done: u32 = said.lines().filter_map(done).sum();
+            if done < EXPLAINED_OPERATIONS {
+                self.problems.push(format!("{name}: {done} operations learned from:{}", last_lines(&said)));
             }
             return;
         }
