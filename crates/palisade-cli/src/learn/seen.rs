@@ -93,6 +93,10 @@ impl Seen {
                 });
                 self.count(at, by);
             }
+            Use::Executed { request, new } => {
+                let kind = if new { Kind::Made } else { Kind::There };
+                self.add_asked(vec![request], kind, by);
+            }
             Use::Asked(asked) => self.add_asked(asked, Kind::Made, by),
             Use::Kept(request) => {
                 self.kept.extend(request.path().map(Path::to_owned));

@@ -2,7 +2,7 @@
 //! descriptor that it got; what it changes is looked up before it is done, for afterwards it may be gone.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::FileType;
+use std::fs::{FileType, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -37,6 +37,8 @@ pub enum Use {
         /// The program has made it itself, or moved it there.
         new: bool,
     },
+    /// A program, or what is executed with it.
+    Executed { request: Request, new: bool },
     /// All of this.
     Asked(Vec<Request>),
     /// A file was opened to be written, which would have been made if it had not been there before.
@@ -121,6 +123,8 @@ pub struct Uses {
     own_names: HashSet<Vec<u8>>,
     /// What was made or moved.
     made: HashSet<Inode>,
+    /// Where folders were made or moved to: what is in them was not there either.
+    folders: HashSet<PathBuf>,
 }
 
 const O_CREAT: u64 = libc::O_CREAT as u64;
@@ -152,6 +156,7 @@ impl Uses {
             started: HashSet::new(),
             own_names: HashSet::new(),
             made: HashSet::new(),
+            folders: HashSet::new(),
         }
     }
 
@@ -199,7 +204,7 @@ impl Uses {
                 })
             }
             Said::Execute { .. } => uses(match event::executes(thread, &said) {
-                Ok(request) => Use::Asked(vec![request]),
+                Ok(request) => self.executes(request),
                 Err(why) => Use::Unknown { what: "execute a program".to_owned(), why },
             }),
             Said::Connect { address, .. } => match event::address_of(address) {
@@ -266,7 +271,7 @@ impl Uses {
             };
             let tried = match what {
                 Use::Asked(all) => all.first()?.to_string(),
-                Use::Kept(request) => request.to_string(),
+                Use::Kept(request) | Use::Executed { request, .. } => request.to_string(),
                 _ => return None,
             };
             return Some(Used { program: self.who(thread), what: Use::Tried(tried), made: Vec::new() });
@@ -289,7 +294,12 @@ impl Uses {
                     Makes::Opened(path) => made_open(&link(returned as i32), &path).into_iter().collect(),
                     Makes::At(paths) => {
                         let changed = |(path, before): (PathBuf, Option<Inode>)| {
-                            inode_of(path.symlink_metadata()).filter(|inode| Some(*inode) != before)
+                            let meta = path.symlink_metadata().ok()?;
+                            let inode = (meta.dev(), meta.ino());
+                            (Some(inode) != before).then(|| {
+                                self.folders.extend(meta.is_dir().then_some(path));
+                                inode
+                            })
                         };
                         paths.into_iter().filter_map(changed).collect()
                     }
@@ -318,8 +328,20 @@ impl Uses {
             return None;
         }
         let how = event::opened(flags);
-        let new = inode_of(Ok(meta)).is_some_and(|inode| self.made.contains(&inode));
+        let new = self.is_new(&path, &meta);
         Some(Use::Opened { path, how, new })
+    }
+
+    /// Whether the program has made a file itself, or moved it there.
+    fn is_new(&self, path: &Path, meta: &Metadata) -> bool {
+        let in_new = || path.ancestors().any(|folder| self.folders.contains(folder));
+        self.made.contains(&(meta.dev(), meta.ino())) || !self.folders.is_empty() && in_new()
+    }
+
+    fn executes(&self, request: Request) -> Use {
+        let is_new = |path: &Path| path.metadata().is_ok_and(|meta| self.is_new(path, &meta));
+        let new = request.path().is_some_and(is_new);
+        Use::Executed { request, new }
     }
 
     /// A program is executed: what that took, and what the kernel has opened besides to start it.
@@ -327,12 +349,11 @@ impl Uses {
         let caller = self.who(thread);
         self.known.remove(&thread);
         let mut all = Vec::new();
-        let mut add = |what| all.push(Used { program: caller.clone(), what, made: Vec::new() });
         if let Some(Before::Use(wanted)) = before {
-            add(wanted.what);
+            all.push(wanted.what);
         }
         if let Some(Event { what: What::SetId(path), .. }) = gains {
-            add(Use::SetId(path));
+            all.push(Use::SetId(path));
         }
         let program = self.who(thread);
         if self.started.insert(program.to_path_buf()) {
@@ -342,9 +363,9 @@ impl Uses {
             // What is not there by this name has another, or none any more, and was executed by a descriptor.
             let mut files: Vec<&str> = files.into_iter().filter(|file| Path::new(file).exists()).collect();
             files.sort_unstable();
-            files.into_iter().for_each(|file| add(Use::Asked(vec![Request::exec(file)])));
+            all.extend(files.into_iter().map(|file| self.executes(Request::exec(file))));
         }
-        all
+        all.into_iter().map(|what| Used { program: caller.clone(), what, made: Vec::new() }).collect()
     }
 
     /// A thread begins, perhaps with the number of one that has ended.
@@ -388,7 +409,7 @@ fn made_open(link: &str, path: &Path) -> Option<Inode> {
 
 /// Whether a file never had a name, as of memory (memfd_create(2)): the kernel says one that is at the root, where it is not.
 /// Landlock lets everybody open it.
-fn is_nameless(path: &Path, meta: &std::fs::Metadata) -> bool {
+fn is_nameless(path: &Path, meta: &Metadata) -> bool {
     meta.nlink() == 0 && path.parent() == Some(Path::new("/"))
 }
 
@@ -423,7 +444,7 @@ fn path_of(what: &Use, number: usize) -> Option<&Path> {
     if number == 0 { request.path() } else { request.other_path() }
 }
 
-fn inode_of(meta: std::io::Result<std::fs::Metadata>) -> Option<Inode> {
+fn inode_of(meta: std::io::Result<Metadata>) -> Option<Inode> {
     meta.ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
