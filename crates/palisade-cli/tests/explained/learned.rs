@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use nix::unistd::geteuid;
@@ -17,7 +17,7 @@ use palisade::{FileKind, PolicyFile};
 use crate::expect::Said;
 use crate::process::{Outcome, Process, words};
 use crate::random::Random;
-use crate::round::{Generator, Operation, Round, What};
+use crate::round::{Generator, Operation, ROOT, Round, What};
 use crate::run::{Closed, Test, become_user};
 use crate::tally::Tally;
 use crate::worker::{Step, WAYS, Way};
@@ -91,11 +91,21 @@ impl Case {
         // Of a policy that operations are pointed at.
         round.layers.clear();
         round.tree.retain(|(_, what)| *what != What::Whiteout);
-        let operations = std::mem::take(&mut round.operations).into_iter();
-        let operations = operations.filter(|operation| {
-            !matches!(operation, Operation::Make(_, FileKind::Whiteout) | Operation::ConnectAbstract { .. })
-        });
-        let operations = operations.map(|operation| (operation, *random.of(&WAYS))).collect();
+        let mut operations: Vec<(Operation, Way)> = Vec::new();
+        // Of those that are made at random most go into themselves.
+        let folders = round.tree.iter().filter(|(_, what)| *what == What::Dir).map(|(path, _)| path);
+        let folder = folders.last().filter(|_| random.percent(30));
+        let moved = folder.map(|folder| Operation::Rename(folder.clone(), folder.with_file_name("moved")));
+        operations.extend(moved.map(|operation| (operation, Way::At)));
+        for operation in std::mem::take(&mut round.operations) {
+            if matches!(operation, Operation::Make(_, FileKind::Whiteout) | Operation::ConnectAbstract { .. })
+            {
+                continue;
+            }
+            let moves = operations.iter().filter_map(|(earlier, _)| followed(&operation, earlier));
+            let moved = if random.percent(50) { moves.last() } else { None };
+            operations.push((moved.unwrap_or(operation), *random.of(&WAYS)));
+        }
         Case { round, operations, closing: random.below(1 << 30) as u64, fold }
     }
 
@@ -202,6 +212,24 @@ impl Test {
             (case, mismatch) = (smaller, what);
         }
     }
+}
+
+/// What uses something in a folder uses it where the folder was moved to.
+fn followed(operation: &Operation, earlier: &Operation) -> Option<Operation> {
+    let (Operation::Rename(from, to) | Operation::Exchange(from, to)) = earlier else { return None };
+    let plain = |path: &Path| path.strip_prefix(ROOT).unwrap_or(path).to_owned();
+    let moved = |path: &Path| {
+        let rest = plain(path).strip_prefix(plain(from)).ok()?.to_owned();
+        Some(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) })
+    };
+    Some(match operation {
+        Operation::Open(path, how) => Operation::Open(moved(path)?, *how),
+        Operation::List(path) => Operation::List(moved(path)?),
+        Operation::Execute(path) => Operation::Execute(moved(path)?),
+        Operation::Truncate(path) => Operation::Truncate(moved(path)?),
+        Operation::Unlink(path) => Operation::Unlink(moved(path)?),
+        _ => return None,
+    })
 }
 
 fn succeeded(outcome: Outcome) -> bool {
