@@ -93,8 +93,8 @@ impl Case {
         round.tree.retain(|(_, what)| *what != What::Whiteout);
         let mut operations: Vec<(Operation, Way)> = Vec::new();
         // Of those that are made at random most go into themselves.
-        let folders = round.tree.iter().filter(|(_, what)| *what == What::Dir).map(|(path, _)| path);
-        let folder = folders.last().filter(|_| random.percent(30));
+        let mut folders = round.tree.iter().filter(|(_, what)| *what == What::Dir).map(|(path, _)| path);
+        let folder = folders.next_back().filter(|_| random.percent(30));
         let moved = folder.map(|folder| Operation::Rename(folder.clone(), folder.with_file_name("moved")));
         operations.extend(moved.map(|operation| (operation, Way::At)));
         for operation in std::mem::take(&mut round.operations) {
@@ -102,8 +102,8 @@ impl Case {
             {
                 continue;
             }
-            let moves = operations.iter().filter_map(|(earlier, _)| followed(&operation, earlier));
-            let moved = if random.percent(50) { moves.last() } else { None };
+            let mut moves = operations.iter().filter_map(|(earlier, _)| followed(&operation, earlier));
+            let moved = if random.percent(50) { moves.next_back() } else { None };
             operations.push((moved.unwrap_or(operation), *random.of(&WAYS)));
         }
         Case { round, operations, closing: random.below(1 << 30) as u64, fold }
