@@ -376,7 +376,8 @@ impl Told<'_> {
             )),
         }
         let hides = |folder: &Path| folders.hides_secret(folder);
-        let mut lines = print::outstanding(&self.outcome.rules, self.used, lesson.world, &hides);
+        let mut lines =
+            print::outstanding(&self.outcome.rules, &self.watched.seen, self.used, lesson.world, &hides);
         lines.sort();
         lines.extend(file.path.as_deref().filter(|path| is_writable(path, &written.domain)).map(|path| {
             format!(

@@ -148,6 +148,7 @@ pub fn extent(seen: &Seen) -> String {
 /// What stands out of what is granted: lines of a summary.
 pub fn outstanding(
     rules: &[Learned],
+    seen: &Seen,
     used: &[&One],
     world: &World<'_>,
     hides: &dyn Fn(&Path) -> bool,
@@ -158,6 +159,12 @@ pub fn outstanding(
         match &rule.what {
             Granted::Path { path, rights } => {
                 if let Some(why) = about(path, *rights, world, hides) {
+                    let names: Vec<String> =
+                        seen.of_others.iter().map(|name| printable(name).to_string()).collect();
+                    let of_others = match path == Path::new("/proc") && !names.is_empty() {
+                        true => format!(", of which it used {} of its children or others", names.join(", ")),
+                        false => String::new(),
+                    };
                     let made = match made_in(path, rule, used) {
                         made if made.is_empty() => String::new(),
                         made => format!(
@@ -165,7 +172,7 @@ pub fn outstanding(
                             made.join(", ")
                         ),
                     };
-                    lines.push(format!("{}: {why} ({who}{made})", printable(path)));
+                    lines.push(format!("{}: {why}{of_others} ({who}{made})", printable(path)));
                 }
             }
             Granted::Ports { right, ports } => lines.push(port(*right, *ports, &who)),

@@ -51,6 +51,8 @@ pub struct Seen {
     pub notes: BTreeSet<Note>,
     /// What was tried, and failed for another reason than that it was refused.
     pub tried: BTreeSet<String>,
+    /// What the kernel has of other processes than COMMAND's, of which something was opened: names in their folders.
+    pub of_others: BTreeSet<PathBuf>,
     /// Files that were written, and would have been made if they had not been there.
     pub kept: BTreeSet<PathBuf>,
     /// UDP sockets were made, which `palisade run` closes where nothing is granted that they are for and the kernel
@@ -72,7 +74,9 @@ impl Seen {
         let by = used.program;
         match used.what {
             Use::Opened { path, how, new } => {
-                let kind = if is_of_others(&path, program) {
+                let of_others = of_others(&path, program);
+                let kind = if let Some(name) = of_others {
+                    self.of_others.insert(name);
                     Kind::OfOthers { lists: path.is_dir(), writes: how.contains(Open::WRITE) }
                 } else if new {
                     Kind::Made
@@ -188,9 +192,9 @@ const NOT_WITHIN: &str = "--within refuses that, so that it was something else, 
 const NO_MOUNTS: &str = "no program may that is confined";
 const NO_RIGHTS: &str = "it is set-user-ID or set-group-ID, and confined programs never gain the rights of its owner or group, nor did this one";
 
-/// Whether a path in /proc is of another process than this.
-fn is_of_others(path: &Path, program: i32) -> bool {
-    let rest = path.strip_prefix("/proc").ok();
-    let process = rest.and_then(|rest| rest.iter().next()?.to_str()?.parse::<i32>().ok());
-    process.is_some_and(|process| process != program)
+/// What a path in /proc is of another process than this: the first name in its folder.
+fn of_others(path: &Path, program: i32) -> Option<PathBuf> {
+    let mut rest = path.strip_prefix("/proc").ok()?.iter();
+    let process: i32 = rest.next()?.to_str()?.parse().ok()?;
+    (process != program).then(|| rest.next().map(PathBuf::from).unwrap_or_default())
 }
