@@ -56,6 +56,10 @@ const MOST: usize = 60;
 /// So many times what is moved may bring rights to where other things are moved from.
 const MOVES: usize = 8;
 
+/// Why a move is not learned.
+const MOVED: &str =
+    "in its new place it can be read, and to let all be read where it was is too much to grant";
+
 /// The newest kernel restricts all that there is: a policy for it stays right after an upgrade.
 pub fn newest() -> Kernel {
     Kernel::new(Abi::LATEST)
@@ -308,16 +312,36 @@ impl<'a> Wants<'a> {
         let domain = domain(lesson.base, rules.iter().map(|rule| &rule.what))?;
         let mut lacked = false;
         for (n, one) in lesson.used.iter().enumerate() {
+            if self.not_learned.iter().any(|(not, _)| *not == n) {
+                continue;
+            }
             for request in self.refused[n].iter().filter(|request| request.other_path().is_some()) {
                 let decision = domain.decide(request);
                 let Ok(lacking) = lacking(&decision) else { continue };
                 let lacking: Vec<Grant> =
                     lacking.into_iter().filter_map(|grant| lesson.moved(grant, one)).collect();
+                if lacking.iter().any(|grant| self.is_too_much(lesson, grant)) {
+                    self.not_learned.push((n, MOVED.to_owned()));
+                    // Half of what it takes would open something and allow nothing.
+                    self.grants[n].clear();
+                    lacked = true;
+                    break;
+                }
                 lacked |= !lacking.is_empty();
                 self.grants[n].extend(lacking);
             }
         }
         Ok(lacked)
+    }
+
+    /// Whether that lets all be read of a folder that is not granted as a whole, and in which nothing is made.
+    fn is_too_much(&self, lesson: &Lesson<'_>, grant: &Grant) -> bool {
+        let Grant::Path { path, rights } = grant else { return false };
+        let makes = |grant: &Grant| matches!(grant, Grant::Path { path: at, rights } if at == path && rights.contains(Rights::MAKE_REG));
+        rights.intersects(Rights::READ_FILE | Rights::EXECUTE)
+            && (lesson.world.is_dir)(path)
+            && !(lesson.may_be_granted)(path)
+            && !self.grants.iter().flatten().any(makes)
     }
 }
 
