@@ -7,6 +7,8 @@ mod output;
 mod print;
 mod rules;
 mod seen;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 
@@ -433,13 +435,7 @@ impl Told<'_> {
         // What the kernel has of COMMAND is gone with it.
         let own = self.watched.own();
         let is_own = |request: &Request| request.path().is_some_and(|path| path.starts_with(&own));
-        // What was there before may have been replaced since, and then another file has its name.
-        let root = View::new("/", "/");
-        let refuses = |one: &One, request: &Request| {
-            let refused = |request: &Request| domain.decide(request).is_refused();
-            let replaced = || one.kind == Kind::There && !refused(&request.clone().seen_from(&root));
-            !is_own(request) && refused(request) && !replaced()
-        };
+        let refuses = |one: &One, request: &Request| !is_own(request) && refuses(domain, one, request);
         let refused = self.used.iter().enumerate().filter(|(n, one)| {
             let known = self.outcome.not_learned.iter().any(|(other, _)| other == n);
             !known
@@ -451,6 +447,13 @@ impl Told<'_> {
             say::line(&format!("the policy would still refuse:\n  {}", refused.join("\n  ")));
         }
     }
+}
+
+/// Whether what was asked for is refused: what was there before also by the name alone, for it may have been replaced since.
+fn refuses(domain: &Domain, one: &One, request: &Request) -> bool {
+    let refused = |request: &Request| domain.decide(request).is_refused();
+    let replaced = || one.kind == Kind::There && !refused(&request.clone().seen_from(&View::new("/", "/")));
+    refused(request) && !replaced()
 }
 
 /// What the policy allows as it is written.
