@@ -236,9 +236,22 @@ fn a_command_that_stops_itself_goes_on() {
     });
 }
 
+/// If it is alone palisade stops too, for whoever started it to see, and they go on together.
+#[test]
+fn a_command_that_stops_alone_goes_on_with_palisade() {
+    each_user(|user| {
+        let learning = Learning::of(user, "", "echo ready; kill -STOP $$; echo on");
+        let stat = format!("/proc/{}/stat", learning.palisade.id());
+        until(|| fs::read_to_string(&stat).unwrap().contains(") T "));
+        learning.signal("-CONT");
+        assert_eq!(learning.ended(), ("on\n".to_owned(), Some(0)));
+        assert!(!is_partial(user));
+    });
+}
+
 #[test]
 fn learned_jobs_are_controlled_by_a_terminal() {
-    if !found(&["python3", "timeout"]) {
+    if !found(&["perl", "python3", "timeout"]) {
         return;
     }
     each_user(|user| {
@@ -246,7 +259,7 @@ fn learned_jobs_are_controlled_by_a_terminal() {
         python.args(["-s", "KILL", "100", "python3", "-c", JOBS]).arg(user.binary());
         python.args(["learn", "-q", "-o", "p.toml"]);
         let expected = "Ctrl-Z stopped\ngot words\nfg exited 6\nCtrl-C exited 130 PARTIAL\n\
-                        Ctrl-C with a trap exited 8 PARTIAL\ncaught\nCtrl-C that it goes on from exited 0\n\
+                        Ctrl-C with a trap exited 8 PARTIAL\ncaught 1\nCtrl-C that it goes on from exited 0\n\
                         Ctrl-backslash exited 131 PARTIAL\nhangup exited 129 PARTIAL\n";
         Ran::of(user, python).said(0, expected, "");
     });
@@ -327,7 +340,8 @@ fn signals_that_are_ignored_stay_ignored() {
             &plain.stdout,
             "",
         );
-        let script = script.replace("grep SigIgn /proc/self/status; ", "").replace("read x", "cat fifo");
+        let script =
+            script.replace("grep SigIgn /proc/self/status; ", "").replace("read x", "cat fifo; exit 3");
         let mut mkfifo = user.command("mkfifo");
         mkfifo.arg("fifo");
         Ran::of(user, mkfifo).works();
@@ -336,7 +350,7 @@ fn signals_that_are_ignored_stay_ignored() {
             learning.signal(name);
         }
         fs::write(user.home().join("fifo"), "on\n").unwrap();
-        assert_eq!(learning.ended(), ("on\n".to_owned(), Some(0)));
+        assert_eq!(learning.ended(), ("on\n".to_owned(), Some(3)));
         assert!(!is_partial(user));
     });
 }
