@@ -106,7 +106,7 @@ pub fn learn(args: &LearnArgs) -> Result<u8, Failure> {
         used: &used,
         base: &base,
         world: &world,
-        may_be_granted: &|folder| folders.may_be_granted(folder),
+        may_be_granted: &|folder| folders.may_be_granted(folder) && is_within(folder, &ceilings),
         preset_allows: &|preset, request| presets.allows(preset, request),
         fold: args.fold,
         program: watched.program,
@@ -178,6 +178,12 @@ fn refuse_what_is_for_run(args: &LearnArgs) -> Result<(), Failure> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Whether ceilings let all be read that is in a folder, or may come there.
+fn is_within(folder: &Path, ceilings: &Domain) -> bool {
+    let any = folder.join(".palisade");
+    [Request::list(folder), Request::read(any)].iter().all(|request| !ceilings.decide(request).is_refused())
 }
 
 /// Which folders may be granted as a whole, each looked at once.

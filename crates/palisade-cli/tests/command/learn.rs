@@ -504,6 +504,24 @@ fn what_a_ceiling_refuses_fails_and_is_not_learned() {
     });
 }
 
+#[test]
+fn folders_are_not_granted_beyond_a_ceiling() {
+    each_user(|user| {
+        user.folder("d");
+        ["1", "2", "3", "4", "5"].iter().for_each(|name| drop(user.file(&format!("d/{name}"), "")));
+        user.file(
+            "ceiling.toml",
+            "include = [\"system\"]\n[fs]\nro = [\"d/1\", \"d/2\", \"d/3\", \"d/4\"]\n",
+        );
+        let reads = ["cat", "d/1", "d/2", "d/3", "d/4"];
+        learn(user, "-q -o within.toml --within ./ceiling.toml", &reads).works();
+        learn(user, "-q -o free.toml", &reads).works();
+        let (within, free) = (text(user, "within.toml"), text(user, "free.toml"));
+        assert!(within.contains("\"~/d/4\"") && !within.contains("\"~/d\""), "{within}");
+        assert!(free.contains("\"~/d\"") && !free.contains("~/d/"), "{free}");
+    });
+}
+
 /// A thread changes the path between the watcher's look at it and the kernel's.
 #[test]
 fn what_a_ceiling_refuses_is_not_learned_by_a_race() {
