@@ -683,3 +683,16 @@ fn a_link_that_command_has_put_is_not_granted() {
         }
     });
 }
+
+/// One that was there before, and is gone: nothing else of the home is executed or read for that.
+#[test]
+fn program_that_removes_itself_is_no_reason_to_grant_the_home() {
+    each_user(|user| {
+        let copy = |name: &str| fs::copy("/bin/true", user.home().join(name)).unwrap();
+        copy("tool");
+        learn(user, "-q --fold exact -o p.toml", &["sh", "-c", "./tool && rm tool"]).works();
+        copy("other");
+        let ran = user.palisade(["run", "-q", "-p", "./p.toml", "--", "sh", "-c", "./other"]);
+        assert_eq!(ran.status, Some(126), "{}{}", ran.stderr, text(user, "p.toml"));
+    });
+}

@@ -221,6 +221,34 @@ fn a_secret_beside() {
     );
 }
 
+/// Nothing that is only read is written because much beside it is.
+#[test]
+fn a_database() {
+    let files = ["srv/app/db/1", "srv/app/db/2", "srv/app/db/3", "srv/app/db/4", "srv/app/db/schema"];
+    let mut tree = Tree::new("srv/app/", &files);
+    files[..4].iter().for_each(|file| tree.opens("/bin/db", file, Open::WRITE));
+    tree.reads("/bin/db", "srv/app/db/schema");
+    let writes = files[..4].iter().map(|file| format!("w:{file}  # db: write, once"));
+    let rules: Vec<String> = writes.chain(["r:srv/app/db/schema  # db: read, once".to_owned()]).collect();
+    assert_eq!(tree.learned(Fold::Folder).said(), rules);
+}
+
+/// What is moved from the home to where it can be read is no reason to read all of the home.
+#[test]
+fn a_move_out_of_the_home() {
+    let files = ["home/u/.netrc", "home/u/file", "srv/app/.git/HEAD"];
+    let mut tree = Tree::new("srv/app/", &files);
+    tree.reads("/bin/git", "srv/app/.git/HEAD");
+    tree.renames("/bin/mv", "home/u/file", "srv/app/.git/file");
+    let lessons = tree.learned(Fold::Folder);
+    assert_eq!(lessons.said(), ["r:srv/app/.git  # git: read, once"]);
+    assert!(
+        lessons.not_learned[0].1.starts_with("in its new place it can be read"),
+        "{:?}",
+        lessons.not_learned
+    );
+}
+
 /// What has become a link, or a folder, is not granted by its name; nor what is gone from a folder that has much else.
 #[test]
 fn what_is_not_there_any_more() {
