@@ -421,6 +421,12 @@ impl Told<'_> {
         let unused = [
             (seen.udp && !grants(Rights::UDP), "make UDP sockets and send nothing", "UDP", "7.2"),
             (seen.pairs && !grants(Rights::UNIX), "make pairs of UNIX sockets", "UNIX", "7.1"),
+            (
+                (seen.own_names || grants(Rights::ABSTRACT)) && !grants(Rights::UNIX),
+                "use abstract UNIX sockets",
+                "UNIX",
+                "7.1",
+            ),
         ];
         let mut notes: Vec<String> = seen.notes.iter().map(|(what, why)| format!("{what}: {why}")).collect();
         for (_, what, kind, linux) in unused.iter().filter(|(unused, ..)| *unused) {

@@ -60,6 +60,8 @@ pub struct Seen {
     pub udp: bool,
     /// The same of pairs of UNIX sockets.
     pub pairs: bool,
+    /// The same of UNIX sockets with abstract names of the program's own.
+    pub own_names: bool,
     /// How many uses there were.
     pub uses: u64,
 }
@@ -112,6 +114,7 @@ impl Seen {
                 self.tried.insert(what);
             }
             Use::Pair => self.pairs = true,
+            Use::OwnName => self.own_names = true,
             // Which of them is for what is seen when it is used.
             Use::Closed(Closing::Socket { family: libc::AF_UNIX, .. }) => {}
             Use::Closed(Closing::Socket {

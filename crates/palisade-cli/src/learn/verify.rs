@@ -69,7 +69,10 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
             } else {
                 "; what it would do if it did not fail is not in the policy"
             };
-            say::line(&format!("verified: nothing was refused, and COMMAND {} again{failed}", ended(after)));
+            say::line(&format!(
+                "verified: nothing was refused that it had used, and COMMAND {} again{failed}",
+                ended(after)
+            ));
         }
         return Ok(0);
     }
@@ -79,7 +82,7 @@ pub fn verify(args: &LearnArgs, file: &Path, watched: &Watched, rules: &[Learned
     }
     if missing.is_empty() {
         lines.push(
-            "nothing was refused: it may be that what the first run has made was there already; if so, remove that, and see by palisade run --explain"
+            "nothing was refused that it had used: it may be that what the first run has made was there already; if so, remove that, and see by palisade run --explain"
                 .to_owned(),
         );
     }
@@ -112,7 +115,8 @@ fn is_needed(refusal: &Value, watched: &Watched, rules: &[Learned]) -> bool {
         _ => false,
     };
     // Made to look for a daemon that was not there, as that of names (nscd).
-    let unused = word("asked") == "make a UNIX socket" && !watched.seen.pairs && !rules.iter().any(is_unix);
+    let used = watched.seen.pairs || watched.seen.own_names || rules.iter().any(is_unix);
+    let unused = word("asked") == "make a UNIX socket" && !used;
     ours && !unused && !watched.seen.tried.contains(word("asked"))
 }
 

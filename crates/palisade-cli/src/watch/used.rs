@@ -49,6 +49,8 @@ pub enum Use {
     Stdio,
     /// What the filter of `palisade run` closes, or closes where nothing is granted that it is for.
     Closed(Closing),
+    /// An abstract name of its own, for which Landlock takes no right.
+    OwnName,
     /// A pair of UNIX sockets that could send to others.
     Pair,
     /// This, which failed, but not for want of a permission, nor because there was nothing. Landlock would be asked first.
@@ -285,7 +287,7 @@ impl Uses {
             }
             Before::Name(name) => {
                 self.own_names.insert(name);
-                return None;
+                (Use::OwnName, Vec::new())
             }
             Before::Use(wanted) => {
                 let Wanted { what, makes } = *wanted;

@@ -504,6 +504,22 @@ fn what_a_ceiling_refuses_fails_and_is_not_learned() {
     });
 }
 
+/// Before Linux 7.1 all UNIX sockets are closed where none is granted by its path, also those of abstract names.
+#[test]
+fn abstract_names_that_no_rule_can_open_are_said() {
+    each_user(|user| {
+        if user.abi() >= 9 {
+            return;
+        }
+        let script = r#"use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die $!; bind($s, pack("Sa*", AF_UNIX, "\0own-$$")) or die $!"#;
+        let ran = learn(user, "-o p.toml --verify", &["perl", "-e", script]);
+        assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains("  use abstract UNIX sockets: before Linux 7.1 "), "{}", ran.stderr);
+        assert!(ran.stderr.contains(" was refused to make a UNIX socket: seccomp closes "), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("nothing was refused"), "{}", ran.stderr);
+    });
+}
+
 #[test]
 fn folders_are_not_granted_beyond_a_ceiling() {
     each_user(|user| {
@@ -591,7 +607,7 @@ fn a_policy_that_holds_is_verified() {
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), "a\na\n"), "{}", ran.stderr);
         let (_, said) =
             ran.stderr.split_once("palisade: verifying: COMMAND runs again, confined by p.toml\n").unwrap();
-        let verified = "palisade: verified: nothing was refused, and COMMAND ended with exit status 3 again";
+        let verified = "palisade: verified: nothing was refused that it had used, and COMMAND ended with exit status 3 again";
         assert!(said.starts_with(verified), "{said}");
         learn(user, "-q -o p.toml --verify", &["sh", "-c", "cat a; kill -9 $$"]).said(0, "a\na\n", "");
         assert_eq!(names(&user.home()), ["a", "p.toml"].map(String::from).into());
