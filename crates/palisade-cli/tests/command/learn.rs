@@ -440,20 +440,20 @@ fn hostile_names_are_granted_as_they_are_and_printed_harmlessly() {
 #[test]
 fn paths_are_written_by_what_they_are_for() {
     each_user(|user| {
-        for name in ["home", "home/work", "home/work/sub", "home/.config", "run"] {
+        for name in ["home", "home/project", "home/project/sub", "home/.config", "run"] {
             user.folder(name);
         }
-        for name in ["home/work/a", "home/work/sub/b", "home/c", "run/d", "e"] {
+        for name in ["home/project/a", "home/project/sub/b", "home/c", "run/d", "e"] {
             user.file(name, "");
         }
         let home = user.home();
         let mut command = user.command(user.binary());
         let words = ["learn", "-q", "--fold", "exact", "-o", "p.toml", "--", "cat"];
         let files = ["a", "sub/b", "../c", "../../run/d", "../../e"];
-        command.args(words).args(files).current_dir(home.join("home/work"));
+        command.args(words).args(files).current_dir(home.join("home/project"));
         command.env("HOME", home.join("home")).env("XDG_RUNTIME_DIR", home.join("run"));
         Ran::of(user, command).works();
-        let policy = text(user, "home/work/p.toml");
+        let policy = text(user, "home/project/p.toml");
         let outside = home.join("e").display().to_string();
         for path in ["a", "sub/b", "~/c", "${XDG_RUNTIME_DIR}/d", &outside] {
             assert!(policy.contains(&format!("    \"{path}\",")), "{path} in {policy}");

@@ -14,24 +14,24 @@ fn check(tree: &Tree, fold: Fold, expected: &[&str]) {
 fn a_compiler() {
     let headers = ["a", "b", "c", "d", "e"].map(|name| format!("opt/cc/include/{name}.h"));
     let mut paths: Vec<&str> = headers.iter().map(String::as_str).collect();
-    paths.extend(["srv/work/src/main.c", "srv/work/src/lib.h", "opt/cc/bin/ld", "home/u/.netrc"]);
-    let mut tree = Tree::new("srv/work/", &paths);
-    tree.reads("/opt/cc", "srv/work/src/main.c");
-    tree.reads("/opt/cc", "srv/work/src/lib.h");
+    paths.extend(["srv/project/src/main.c", "srv/project/src/lib.h", "opt/cc/bin/ld", "home/u/.netrc"]);
+    let mut tree = Tree::new("srv/project/", &paths);
+    tree.reads("/opt/cc", "srv/project/src/main.c");
+    tree.reads("/opt/cc", "srv/project/src/lib.h");
     headers.iter().for_each(|header| tree.reads("/opt/cc", header));
-    tree.creates("/opt/cc", "srv/work/a.o");
+    tree.creates("/opt/cc", "srv/project/a.o");
     tree.executes("/opt/cc", "opt/cc/bin/ld");
-    tree.reads("/opt/ld", "srv/work/a.o");
-    tree.creates("/opt/ld", "srv/work/a.out");
-    tree.truncates("/opt/ld", "srv/work/a.out");
-    tree.deletes("/opt/cc", "srv/work/a.o");
+    tree.reads("/opt/ld", "srv/project/a.o");
+    tree.creates("/opt/ld", "srv/project/a.out");
+    tree.truncates("/opt/ld", "srv/project/a.out");
+    tree.deletes("/opt/cc", "srv/project/a.o");
     check(
         &tree,
         Fold::Folder,
         &[
             "rx:opt/cc/bin/ld  # cc: execute, read, once",
             "r:opt/cc/include  # cc: read, 5 times",
-            "rw,remove_file,make_reg:srv/work  # cc, ld: write, read, delete, make, 7 times",
+            "rw,remove_file,make_reg:srv/project  # cc, ld: write, read, delete, make, 7 times",
         ],
     );
     check(
@@ -44,7 +44,7 @@ fn a_compiler() {
             "read_file:opt/cc/include/c.h  # cc: read, once",
             "read_file:opt/cc/include/d.h  # cc: read, once",
             "read_file:opt/cc/include/e.h  # cc: read, once",
-            "write_file,read_file,remove_file,make_reg,truncate:srv/work  # cc, ld: write, read, delete, make, 7 times",
+            "write_file,read_file,remove_file,make_reg,truncate:srv/project  # cc, ld: write, read, delete, make, 7 times",
         ],
     );
 }
@@ -162,30 +162,31 @@ fn a_shell() {
 /// Of what a program makes no rule has the name, but the folder; of what it reads and removes too.
 #[test]
 fn a_build() {
-    let mut tree = Tree::new("srv/work/", &["srv/work/src/a", "srv/work/src/b", "srv/work/old/x"]);
-    tree.lists("/bin/make", "srv/work/src");
-    tree.reads("/bin/make", "srv/work/src/a");
-    tree.reads("/bin/make", "srv/work/src/b");
-    tree.reads("/bin/make", "srv/work/old/x");
-    tree.deletes("/bin/make", "srv/work/old/x");
-    tree.makes_folder("/bin/make", "srv/work/out");
-    tree.makes_folder("/bin/make", "srv/work/out/deep");
-    tree.creates("/bin/make", "srv/work/out/deep/a");
-    tree.lists("/bin/make", "srv/work/out");
-    tree.executes("/bin/make", "srv/work/out/deep/a");
+    let mut tree =
+        Tree::new("srv/project/", &["srv/project/src/a", "srv/project/src/b", "srv/project/old/x"]);
+    tree.lists("/bin/make", "srv/project/src");
+    tree.reads("/bin/make", "srv/project/src/a");
+    tree.reads("/bin/make", "srv/project/src/b");
+    tree.reads("/bin/make", "srv/project/old/x");
+    tree.deletes("/bin/make", "srv/project/old/x");
+    tree.makes_folder("/bin/make", "srv/project/out");
+    tree.makes_folder("/bin/make", "srv/project/out/deep");
+    tree.creates("/bin/make", "srv/project/out/deep/a");
+    tree.lists("/bin/make", "srv/project/out");
+    tree.executes("/bin/make", "srv/project/out/deep/a");
     check(
         &tree,
         Fold::Folder,
         &[
-            "rwx,remove_dir,remove_file,make_dir,make_reg:srv/work  # make: execute, write, read, list, delete, make, 10 times",
+            "rwx,remove_dir,remove_file,make_dir,make_reg:srv/project  # make: execute, write, read, list, delete, make, 10 times",
         ],
     );
     check(
         &tree,
         Fold::Exact,
         &[
-            "execute,write_file,read_file,read_dir,make_dir,make_reg,truncate:srv/work  # make: execute, write, read, list, make, 9 times",
-            "remove_file:srv/work/old  # make: delete, once",
+            "execute,write_file,read_file,read_dir,make_dir,make_reg,truncate:srv/project  # make: execute, write, read, list, make, 9 times",
+            "remove_file:srv/project/old  # make: delete, once",
         ],
     );
 }

@@ -25,25 +25,25 @@ const TREE: &[&str] = &[
     "home/u/b",
     "home/u/c",
     "home/u/d",
-    "home/u/work/.git/HEAD",
-    "home/u/work/.git/objects/1",
-    "home/u/work/data/.env",
-    "home/u/work/data/1",
-    "home/u/work/data/2",
-    "home/u/work/data/3",
-    "home/u/work/data/4",
-    "home/u/work/data/in/1",
-    "home/u/work/data/in/2",
-    "home/u/work/data/in/3",
-    "home/u/work/data/in/4",
-    "home/u/work/empty/",
-    "home/u/work/src/1",
-    "home/u/work/src/2",
-    "home/u/work/src/3",
-    "home/u/work/src/4",
-    "home/u/work/src/deep/1",
-    "home/u/work/src/deep/2",
-    "home/u/work/tool",
+    "home/u/project/.git/HEAD",
+    "home/u/project/.git/objects/1",
+    "home/u/project/data/.env",
+    "home/u/project/data/1",
+    "home/u/project/data/2",
+    "home/u/project/data/3",
+    "home/u/project/data/4",
+    "home/u/project/data/in/1",
+    "home/u/project/data/in/2",
+    "home/u/project/data/in/3",
+    "home/u/project/data/in/4",
+    "home/u/project/empty/",
+    "home/u/project/src/1",
+    "home/u/project/src/2",
+    "home/u/project/src/3",
+    "home/u/project/src/4",
+    "home/u/project/src/deep/1",
+    "home/u/project/src/deep/2",
+    "home/u/project/tool",
     "opt/tool/lib/1",
     "opt/tool/lib/2",
     "opt/tool/lib/3",
@@ -51,8 +51,8 @@ const TREE: &[&str] = &[
     "opt/tool/server.key",
 ];
 const SECRETS: &[&str] =
-    &["home/u/.netrc", "home/u/.ssh/id_ed25519", "home/u/work/data/.env", "opt/tool/server.key"];
-const DIR: &str = "home/u/work/";
+    &["home/u/.netrc", "home/u/.ssh/id_ed25519", "home/u/project/data/.env", "opt/tool/server.key"];
+const DIR: &str = "home/u/project/";
 /// Of the system: in /etc what everybody can read.
 const OF_SYSTEM: &[&str] = &["/etc/passwd", "/etc/group", "/etc/hostname", "/etc/fstab"];
 
@@ -78,7 +78,7 @@ enum Step {
 
 fn folders() -> Vec<&'static str> {
     let folders = TREE.iter().filter_map(|path| Some(path.trim_end_matches('/').rsplit_once('/')?.0));
-    let folders: BTreeSet<&str> = folders.chain(["home/u", "home/u/work/empty"]).collect();
+    let folders: BTreeSet<&str> = folders.chain(["home/u", "home/u/project/empty"]).collect();
     folders.into_iter().collect()
 }
 
